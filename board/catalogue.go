@@ -1,0 +1,172 @@
+// Package board knows the boards and their remote processors: the names people
+// write, the device-tree strings by which Linux knows the same things, and the
+// memory a core can be loaded into.
+//
+// A board is identified by the compatible strings of the device tree's root, a
+// core by the compatible strings of its own node. Neither is ever identified by
+// the name attribute of remoteproc, which changed between kernels.
+package board
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+)
+
+//go:embed catalogue.tsv
+var catalogueTSV string
+
+// Board is one entry of the catalogue.
+type Board struct {
+	// Aliases are the names people write (board=ALIAS), never empty; the first is
+	// the one hybrid prints.
+	Aliases []string
+	// Compatible identifies the board: compatible strings of the device tree's
+	// root, most specific first (Devicetree Specification 0.4, 2.3.1).
+	Compatible []string
+	// Model is the device tree's model string, accepted as another alias.
+	Model string
+	// Cores are the remote processors that firmware may be put on, one entry for
+	// each compatible string.
+	Cores []Core
+}
+
+// Name is the board's first alias.
+func (b *Board) Name() string { return b.Aliases[0] }
+
+// MCUs are the kinds of core of the board, in catalogue order, without repeats.
+func (b *Board) MCUs() []string {
+	var mcus []string
+	for _, c := range b.Cores {
+		if !slices.Contains(mcus, c.MCU) {
+			mcus = append(mcus, c.MCU)
+		}
+	}
+	return mcus
+}
+
+// Core returns the board's core of kind mcu. An empty mcu means the board's only
+// kind, and is an error where there are several.
+func (b *Board) Core(mcu string) (*Core, error) {
+	mcus := b.MCUs()
+	if mcu == "" {
+		if len(mcus) > 1 {
+			return nil, fmt.Errorf("board %s has several kinds of core, say which: %s", b.Name(), strings.Join(mcus, ", "))
+		}
+		return &b.Cores[0], nil
+	}
+	for i := range b.Cores {
+		if SameMCU(b.Cores[i].MCU, mcu) {
+			return &b.Cores[i], nil
+		}
+	}
+	return nil, fmt.Errorf("board %s has no core %q, it has %s", b.Name(), mcu, strings.Join(mcus, ", "))
+}
+
+// All returns the catalogue in its own order. The entries are shared: read only.
+func All() []*Board { return catalogue() }
+
+var catalogue = sync.OnceValue(func() []*Board {
+	boards, err := parseCatalogue(catalogueTSV)
+	if err != nil {
+		panic(err) // the catalogue is part of the program, and a test parses it
+	}
+	return boards
+})
+
+// UnknownError reports a board name that is not in the catalogue.
+type UnknownError struct {
+	Name string
+	Near []string // aliases that look alike, nearest first; may be empty
+}
+
+func (e *UnknownError) Error() string {
+	if len(e.Near) > 0 {
+		return fmt.Sprintf("unknown board %q, did you mean %s?", e.Name, strings.Join(e.Near, " or "))
+	}
+	return fmt.Sprintf("unknown board %q", e.Name)
+}
+
+// Lookup finds a board by alias, by its most specific compatible string or by
+// its model string. Anything else is an *UnknownError.
+func Lookup(name string) (*Board, error) {
+	for _, b := range All() {
+		if slices.Contains(b.Aliases, name) || b.Compatible[0] == name || b.Model == name {
+			return b, nil
+		}
+	}
+	return nil, &UnknownError{Name: name, Near: near(name)}
+}
+
+// near returns at most three aliases within an edit distance of a third of the
+// name, nearest first.
+func near(name string) []string {
+	type match struct {
+		alias string
+		d     int
+	}
+	var found []match
+	for _, b := range All() {
+		for _, a := range b.Aliases {
+			if d := distance(strings.ToLower(name), a); d <= max(2, len(a)/3) {
+				found = append(found, match{a, d})
+			}
+		}
+	}
+	sort.SliceStable(found, func(i, j int) bool { return found[i].d < found[j].d })
+	var aliases []string
+	for _, m := range found[:min(3, len(found))] {
+		aliases = append(aliases, m.alias)
+	}
+	return aliases
+}
+
+// distance is the Levenshtein distance between a and b, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+func parseCatalogue(tsv string) ([]*Board, error) {
+	var boards []*Board
+	for n, line := range strings.Split(tsv, "\n") {
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		f := strings.Split(line, "\t")
+		if len(f) != 4 {
+			return nil, fmt.Errorf("catalogue.tsv:%d: %d columns, want 4", n+1, len(f))
+		}
+		b := &Board{Aliases: strings.Split(f[0], ","), Compatible: strings.Split(f[1], ";"), Model: f[2]}
+		for compatible := range strings.SplitSeq(f[3], ";") {
+			core, ok := cores[compatible]
+			if !ok {
+				return nil, fmt.Errorf("catalogue.tsv:%d: core %q is not in cores.go", n+1, compatible)
+			}
+			core.Compatible = compatible
+			if memory, ok := boardMemory[b.Aliases[0]]; ok {
+				core.Memory = memory
+			}
+			b.Cores = append(b.Cores, core)
+		}
+		boards = append(boards, b)
+	}
+	return boards, nil
+}

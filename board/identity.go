@@ -1,0 +1,110 @@
+package board
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Identity is what the device tree says about the board that Linux runs on.
+type Identity struct {
+	Compatible []string // root node's compatible, most specific first
+	Model      string   // root node's model
+}
+
+// Identify reads the identity of the board from the device tree of the system
+// under sysroot. A system without a device tree is an error that wraps
+// fs.ErrNotExist.
+func Identify(sysroot string) (Identity, error) {
+	base := filepath.Join(sysroot, "sys/firmware/devicetree/base")
+	compatible, err := os.ReadFile(filepath.Join(base, "compatible"))
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return Identity{}, fmt.Errorf("this machine has no device tree, so no board to match: %w", err)
+		}
+		return Identity{}, err
+	}
+	id := Identity{Compatible: Strings(compatible)}
+	if len(id.Compatible) == 0 {
+		return Identity{}, fmt.Errorf("%s is empty, so there is no board to match", filepath.Join(base, "compatible"))
+	}
+	if model, err := os.ReadFile(filepath.Join(base, "model")); err == nil {
+		id.Model = strings.TrimRight(string(model), "\x00\n")
+	}
+	return id, nil
+}
+
+// Strings splits a device tree string list: strings that end in a zero byte
+// (Devicetree Specification 0.4, 2.2.4).
+func Strings(property []byte) []string {
+	return slices.DeleteFunc(strings.Split(string(property), "\x00"), func(s string) bool { return s == "" })
+}
+
+// Board returns the catalogue's entry for this board, nil if there is none: the
+// entry whose most specific string comes earliest in the board's own list.
+func (id Identity) Board() *Board {
+	for _, c := range id.Compatible {
+		for _, b := range All() {
+			if b.Compatible[0] == c {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// String is the board's name with the string it is known by, for messages.
+func (id Identity) String() string {
+	if len(id.Compatible) == 0 {
+		return "unknown"
+	}
+	if b := id.Board(); b != nil {
+		return fmt.Sprintf("%s (%s)", b.Name(), b.Compatible[0])
+	}
+	return id.Compatible[0]
+}
+
+// MismatchError reports an image made for another board.
+type MismatchError struct {
+	Want string   // what the image says
+	Have Identity // what the board is
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("board %s wanted, this is %s", e.Want, e.Have)
+}
+
+// Fits returns nil if an image for board want may run here: want is an alias of
+// this board, its model, or one of the strings of its device tree (so that
+// board=fsl,imx8mm fits every i.MX8M Mini). Else it is a *MismatchError.
+func (id Identity) Fits(want string) error {
+	if slices.Contains(id.Compatible, want) || (want != "" && want == id.Model) {
+		return nil
+	}
+	if b, err := Lookup(want); err == nil && b == id.Board() {
+		return nil
+	}
+	return &MismatchError{Want: want, Have: id}
+}
+
+// Core returns the core that a remote processor with these compatible strings is.
+// On a board of the catalogue only the cores listed for it count: the others are
+// the board's own. ok is false for a processor that firmware must not be put on.
+func (id Identity) Core(compatible []string) (core Core, ok bool) {
+	b := id.Board()
+	if b == nil {
+		return CoreOf(compatible)
+	}
+	for _, c := range compatible {
+		for _, core := range b.Cores {
+			if core.Compatible == c {
+				return core, true
+			}
+		}
+	}
+	return Core{}, false
+}
