@@ -1,0 +1,204 @@
+package image
+
+import (
+	"archive/tar"
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxLayer is how many bytes of one layer, uncompressed, are read in search of
+// the firmware: more is a decompression bomb.
+const maxLayer = 1 << 30
+
+// Image is one image of a layout.
+type Image struct {
+	layout *Layout
+
+	Digest   digest.Digest // of the manifest
+	Name     string        // as the engine that wrote the layout called it; may be empty
+	Manifest v1.Manifest
+	Config   v1.Image
+}
+
+// Target is what the image says it is for: manifest annotations, labels and
+// environment, which must agree.
+func (i *Image) Target() (Target, error) {
+	return Resolve(nil,
+		Claim{"the manifest's annotations", TargetOf(i.Manifest.Annotations)},
+		Claim{"the image's labels", TargetOf(i.Config.Config.Labels)},
+		Claim{"the image's environment", TargetOfEnv(i.Config.Config.Env)})
+}
+
+// ErrNoEntrypoint reports an image that does not say what to run.
+var ErrNoEntrypoint = errors.New("the image has no ENTRYPOINT, so nothing says which file is the firmware")
+
+// Entrypoint is the absolute path of the firmware inside of the image.
+func (i *Image) Entrypoint() (string, error) { return Entrypoint(i.Config.Config) }
+
+// Entrypoint is the absolute path of the program that a config runs: the first
+// word of ENTRYPOINT and CMD, relative to the working folder. A firmware needs
+// neither PATH nor an interpreter.
+func Entrypoint(c v1.ImageConfig) (string, error) {
+	args := append(append([]string(nil), c.Entrypoint...), c.Cmd...)
+	if len(args) == 0 || args[0] == "" {
+		return "", ErrNoEntrypoint
+	}
+	if path.IsAbs(args[0]) {
+		return path.Clean(args[0]), nil
+	}
+	return path.Join("/", c.WorkingDir, args[0]), nil
+}
+
+// Sink takes what CopyFile finds. Truncate(0) is called before each file: in a
+// layer the last of several entries of a name counts.
+type Sink interface {
+	io.Writer
+	Truncate(size int64) error
+	Seek(offset int64, whence int) (int64, error)
+}
+
+// CopyFile copies the file name, an absolute path of the image, to dst, and
+// verifies the layer that it came from; at most limit bytes. A file that the
+// image does not hold is an error that wraps fs.ErrNotExist.
+func (i *Image) CopyFile(dst Sink, name string, limit int64) error {
+	name = strings.TrimPrefix(path.Clean("/"+name), "/")
+	for n := len(i.Manifest.Layers) - 1; n >= 0; n-- {
+		found, err := i.copyFrom(i.Manifest.Layers[n], dst, name, limit)
+		if err != nil {
+			return fmt.Errorf("layer %d of %d: %w", n+1, len(i.Manifest.Layers), err)
+		}
+		switch found {
+		case present:
+			return nil
+		case removed:
+			n = 0
+		}
+	}
+	return fmt.Errorf("the image holds no /%s: %w", name, fs.ErrNotExist)
+}
+
+type presence int
+
+const (
+	absent  presence = iota
+	present          // copied
+	removed          // this layer hides what lower ones hold
+)
+
+// copyFrom looks for name in one layer. The whole layer is read, because only
+// then its digest is known.
+func (i *Image) copyFrom(d v1.Descriptor, dst Sink, name string, limit int64) (presence, error) {
+	if err := checkDigest(d.Digest); err != nil {
+		return absent, err
+	}
+	blob, _, err := i.layout.files.open(blobPath(d.Digest))
+	if err != nil {
+		return absent, err
+	}
+	defer blob.Close()
+	verifier := d.Digest.Verifier()
+	raw := bufio.NewReader(io.TeeReader(blob, verifier))
+	content, err := decompress(raw)
+	if err != nil {
+		return absent, err
+	}
+	found, err := findFile(&io.LimitedReader{R: content, N: maxLayer}, dst, name, limit)
+	if err != nil {
+		return absent, err
+	}
+	if _, err := io.Copy(io.Discard, raw); err != nil { // padding after the archive's end counts
+		return absent, err
+	}
+	if !verifier.Verified() {
+		return absent, fmt.Errorf("blob %s is damaged: its content has another digest", d.Digest)
+	}
+	return found, nil
+}
+
+func decompress(r *bufio.Reader) (io.Reader, error) {
+	head, _ := r.Peek(4)
+	switch compressionOf(head) {
+	case "gzip":
+		return gzip.NewReader(r)
+	case "zstd":
+		return nil, errors.New("the layer is compressed with zstd, which is not supported; build with compression=gzip")
+	}
+	return r, nil
+}
+
+// findFile reads a layer and applies the changes that concern name (image-spec,
+// layer.md: whiteouts, opaque whiteouts).
+func findFile(layer *io.LimitedReader, dst Sink, name string, limit int64) (presence, error) {
+	found, whiteout := absent, path.Join(path.Dir(name), ".wh."+path.Base(name))
+	r := tar.NewReader(layer)
+	for n := 0; ; n++ {
+		h, err := r.Next()
+		if err == io.EOF {
+			if layer.N <= 0 {
+				return absent, fmt.Errorf("more than %d bytes", int64(maxLayer))
+			}
+			return found, nil
+		}
+		if err != nil {
+			if layer.N <= 0 {
+				return absent, fmt.Errorf("more than %d bytes", int64(maxLayer))
+			}
+			return absent, fmt.Errorf("not a tar archive: %w", err)
+		}
+		if n >= maxEntries {
+			return absent, fmt.Errorf("more than %d files", maxEntries)
+		}
+		entry := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
+		switch {
+		case entry == name:
+			if h.Typeflag != tar.TypeReg {
+				return absent, fmt.Errorf("/%s is not a regular file (tar type %q): the image must hold the firmware itself", name, h.Typeflag)
+			}
+			if h.Size > limit {
+				return absent, fmt.Errorf("/%s is %d bytes, the limit for firmware is %d", name, h.Size, limit)
+			}
+			if err := rewrite(dst, r); err != nil {
+				return absent, err
+			}
+			found = present
+		case found == absent && hides(entry, name, whiteout):
+			found = removed
+		}
+	}
+}
+
+func rewrite(dst Sink, r io.Reader) error {
+	if err := dst.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := dst.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.Copy(dst, r)
+	return err
+}
+
+// hides reports whether the layer entry removes name from the layers below:
+// a whiteout of the file or of a folder above it, or an opaque folder above it.
+func hides(entry, name, whiteout string) bool {
+	if entry == whiteout {
+		return true
+	}
+	dir, base := path.Split(entry)
+	if !strings.HasPrefix(base, ".wh.") {
+		return false
+	}
+	if base == ".wh..wh..opq" {
+		return strings.HasPrefix(name, dir)
+	}
+	return strings.HasPrefix(name, dir+strings.TrimPrefix(base, ".wh.")+"/")
+}

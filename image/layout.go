@@ -1,0 +1,255 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Limits on what an untrusted layout can make us read.
+const (
+	maxJSON      = 4 << 20 // bytes of an index, a manifest or a config, as registries limit them
+	maxEntries   = 100_000 // files in an archive, and in a layer
+	maxManifests = 1000    // manifests of a layout, nested indexes included
+	maxDepth     = 4       // indexes in indexes
+)
+
+// Layout is an OCI image layout (image-spec, image-layout.md): a folder, or a tar
+// archive of one. An archive that docker save or BuildKit's docker exporter wrote
+// is one too, as it holds an index.json.
+type Layout struct {
+	path  string
+	files files
+}
+
+// files gives access to the files of a layout by their slash-separated path.
+type files interface {
+	open(name string) (io.ReadCloser, int64, error)
+	io.Closer
+}
+
+// Open opens the layout at name. The error says what the file is not.
+func Open(name string) (*Layout, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	l := &Layout{path: name}
+	switch {
+	case info.IsDir():
+		root, err := os.OpenRoot(name)
+		if err != nil {
+			return nil, err
+		}
+		l.files = folder{root}
+	case info.Mode().IsRegular():
+		if l.files, err = openArchive(name); err != nil {
+			return nil, fmt.Errorf("image %s: %w", name, err)
+		}
+	default:
+		return nil, fmt.Errorf("image %s is neither a folder nor an archive", name)
+	}
+	return l, nil
+}
+
+// Close releases the layout; images of it cannot be read any more.
+func (l *Layout) Close() error { return l.files.Close() }
+
+// Images lists the images of the layout in the order of its index; attestations
+// are not images and are left out.
+func (l *Layout) Images() ([]*Image, error) {
+	b, err := l.read(v1.ImageIndexFile, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("image %s holds no %s: want an OCI layout, as a folder or a tar archive", l.path, v1.ImageIndexFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", l.path, err)
+	}
+	images, err := l.images(b, 0)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", l.path, err)
+	}
+	if len(images) == 0 {
+		return nil, fmt.Errorf("image %s: its index lists no image", l.path)
+	}
+	return images, nil
+}
+
+func (l *Layout) images(index []byte, depth int) ([]*Image, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("indexes nested deeper than %d", maxDepth)
+	}
+	var idx v1.Index
+	if err := json.Unmarshal(index, &idx); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	var images []*Image
+	for _, d := range idx.Manifests {
+		if d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" {
+			continue
+		}
+		b, err := l.blob(d)
+		if err != nil {
+			return nil, err
+		}
+		switch d.MediaType {
+		case v1.MediaTypeImageIndex, "application/vnd.docker.distribution.manifest.list.v2+json":
+			nested, err := l.images(b, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			images = append(images, nested...)
+		case v1.MediaTypeImageManifest, "application/vnd.docker.distribution.manifest.v2+json":
+			i := &Image{layout: l, Digest: d.Digest, Name: d.Annotations["io.containerd.image.name"]}
+			if err := json.Unmarshal(b, &i.Manifest); err != nil {
+				return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+			}
+			if b, err = l.blob(i.Manifest.Config); err != nil {
+				return nil, fmt.Errorf("config of manifest %s: %w", d.Digest, err)
+			}
+			if err := json.Unmarshal(b, &i.Config); err != nil {
+				return nil, fmt.Errorf("config of manifest %s: %w", d.Digest, err)
+			}
+			images = append(images, i)
+		}
+		if len(images) > maxManifests {
+			return nil, fmt.Errorf("more than %d manifests", maxManifests)
+		}
+	}
+	return images, nil
+}
+
+// blob reads a JSON blob and verifies it.
+func (l *Layout) blob(d v1.Descriptor) ([]byte, error) {
+	if err := checkDigest(d.Digest); err != nil {
+		return nil, err
+	}
+	return l.read(blobPath(d.Digest), d.Digest)
+}
+
+func blobPath(d digest.Digest) string {
+	return path.Join(v1.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+}
+
+// checkDigest keeps a hostile digest from becoming a path.
+func checkDigest(d digest.Digest) error {
+	if err := d.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", d, err)
+	}
+	return nil
+}
+
+func (l *Layout) read(name string, want digest.Digest) ([]byte, error) {
+	f, size, err := l.files.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > maxJSON {
+		return nil, fmt.Errorf("%s is %d bytes, more than %d is not a manifest", name, size, maxJSON)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxJSON))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if want != "" && want.Algorithm().FromBytes(b) != want {
+		return nil, fmt.Errorf("%s is damaged: its content has another digest", name)
+	}
+	return b, nil
+}
+
+// folder reads a layout folder. os.Root keeps symbolic links inside of it.
+type folder struct{ root *os.Root }
+
+func (f folder) Close() error { return f.root.Close() }
+
+func (f folder) open(name string) (io.ReadCloser, int64, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, info.Size(), nil
+}
+
+// archive reads a layout in a tar archive, by the offsets of its files.
+type archive struct {
+	file    *os.File
+	entries map[string]struct{ offset, size int64 }
+}
+
+func openArchive(name string) (_ *archive, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	head := make([]byte, 4)
+	n, _ := f.ReadAt(head, 0)
+	if compression := compressionOf(head[:n]); compression != "" {
+		return nil, fmt.Errorf("the archive is compressed, %s it first", map[string]string{"gzip": "gunzip", "zstd": "unzstd"}[compression])
+	}
+	a := &archive{file: f, entries: map[string]struct{ offset, size int64 }{}}
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return a, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("neither an OCI layout nor an archive of one: %w", err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		if len(a.entries) >= maxEntries {
+			return nil, fmt.Errorf("more than %d files in the archive", maxEntries)
+		}
+		// tar.Reader reads block by block, so the file's position is where the content starts
+		offset, err := f.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return nil, err
+		}
+		a.entries[path.Clean(h.Name)] = struct{ offset, size int64 }{offset, h.Size}
+	}
+}
+
+func (a *archive) Close() error { return a.file.Close() }
+
+func (a *archive) open(name string) (io.ReadCloser, int64, error) {
+	e, ok := a.entries[name]
+	if !ok {
+		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return io.NopCloser(io.NewSectionReader(a.file, e.offset, e.size)), e.size, nil
+}
+
+// compressionOf tells gzip and zstd by their magic numbers; empty is neither.
+func compressionOf(head []byte) string {
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return "gzip"
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return "zstd"
+	}
+	return ""
+}
