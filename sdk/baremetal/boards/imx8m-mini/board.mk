@@ -1,0 +1,1 @@
+MCUS := cortex-m4

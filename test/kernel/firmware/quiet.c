@@ -1,0 +1,5 @@
+/* quiet.c - prints nothing. */
+int main(void)
+{
+	return 0;
+}
