@@ -1,0 +1,330 @@
+// Package claim is the right to use a remote processor: taken by one container at
+// a time, kept by a lock that dies with its holder, and given back with the
+// processor stopped and its attributes as they were.
+//
+// A claim is a pair of files in a folder of tmpfs. The lock, remoteprocN.lock, is
+// an empty file that is never removed; flock(2) on it belongs to the open file, so
+// create hands it to the monitor by inheritance, without a moment in between, and
+// the kernel releases it when the last of the two is gone. The record,
+// remoteprocN.json, says what must be undone. It is written before the thing it
+// speaks of is done and removed after it is undone, so a record whose lock is free
+// is work that somebody died over: Sweep does it.
+package claim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
+)
+
+// Store is where the claims of a host are.
+type Store struct {
+	host remoteproc.Host
+	dir  string
+}
+
+// NewStore returns the claims of the host. There is one store per host, whatever
+// the root folders of the containers are: engines use several.
+func NewStore(host remoteproc.Host) *Store {
+	return &Store{host: host, dir: filepath.Join(host.Root, "/run/hybrid/processors")}
+}
+
+// Holder says who has a claim.
+type Holder struct {
+	ID   string `json:"id"`   // of the container
+	Root string `json:"root"` // the folder of its engine's containers
+}
+
+// record is what must be undone when a claim ends.
+type record struct {
+	Holder
+	// Firmware is the name of the staged file, relative to the search path.
+	Firmware string `json:"firmware,omitempty"`
+	// Folder is the search path that the file was staged under.
+	Folder string `json:"folder,omitempty"`
+	// Saved are the attributes as they were; nil before they are touched.
+	Saved *attributes `json:"saved,omitempty"`
+}
+
+// attributes are the settings of a processor that outlive its firmware.
+type attributes struct {
+	Firmware string `json:"firmware"`
+	Recovery bool   `json:"recovery"`
+}
+
+// BusyError reports a processor that cannot be claimed.
+type BusyError struct {
+	Processor *remoteproc.Processor
+	Holder    Holder           // zero if no container holds it
+	State     remoteproc.State // if no container holds it
+}
+
+func (e *BusyError) Error() string {
+	if e.Holder.ID == "" {
+		return fmt.Sprintf("remote processor %s is busy: it is %s, and no container started it (echo stop > /sys/class/remoteproc/%s/state)",
+			e.Processor, e.State, e.Processor.Instance)
+	}
+	return fmt.Sprintf("remote processor %s is busy: container %s holds it (hybrid-runtime --root %s list)", e.Processor, e.Holder.ID, e.Holder.Root)
+}
+
+// Claim is a processor that is ours.
+type Claim struct {
+	Processor *remoteproc.Processor
+
+	store  *Store
+	lock   *os.File
+	record record
+}
+
+// Take claims a processor for holder. What a dead holder left is undone first. A
+// processor that somebody holds, or that is up without a holder, is a *BusyError.
+func (s *Store) Take(p *remoteproc.Processor, holder Holder) (_ *Claim, err error) {
+	unlock, err := s.lockFile("claims.lock")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	c, err := s.lock(p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.unlock()
+		}
+	}()
+	if err := c.undo(); err != nil {
+		return nil, err
+	}
+	state, err := p.State()
+	if err != nil {
+		return nil, err
+	}
+	if state != remoteproc.Offline {
+		return nil, &BusyError{Processor: p, State: state}
+	}
+	c.record = record{Holder: holder}
+	if err := c.save(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// lock takes the lock of a processor, and with it reads the record that may be
+// there. The caller holds claims.lock, so whoever has the lock is a holder, not a
+// sweep that is about to let go.
+func (s *Store) lock(p *remoteproc.Processor) (*Claim, error) {
+	f, err := os.OpenFile(s.file(p, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// a holder removes its record a moment before it lets go
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		r, err := s.read(p)
+		if err == nil && r.Holder == (Holder{}) && time.Now().Before(deadline) {
+			continue
+		}
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		return nil, &BusyError{Processor: p, Holder: r.Holder, State: "locked"}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	c := &Claim{Processor: p, store: s, lock: f}
+	if c.record, err = s.read(p); err != nil {
+		c.unlock()
+		return nil, err
+	}
+	return c, nil
+}
+
+// File is the lock, to be inherited by the process that Inherit is called in.
+func (c *Claim) File() *os.File { return c.lock }
+
+// Disown closes this process's hold of a claim that another one has inherited.
+func (c *Claim) Disown() { c.unlock() }
+
+// Inherit continues a claim whose lock was inherited as f.
+func (s *Store) Inherit(p *remoteproc.Processor, f *os.File) (*Claim, error) {
+	r, err := s.read(p)
+	if err != nil {
+		return nil, err
+	}
+	return &Claim{Processor: p, store: s, lock: f, record: r}, nil
+}
+
+// Configure points the processor at the staged firmware and switches the kernel's
+// own crash recovery off: a crash must end the container, not pass by.
+func (c *Claim) Configure() error {
+	firmware, err := c.Processor.Firmware()
+	if err != nil {
+		return err
+	}
+	recovery, err := c.Processor.Recovery()
+	if err != nil {
+		return err
+	}
+	c.record.Saved = &attributes{Firmware: firmware, Recovery: recovery}
+	if err := c.save(); err != nil {
+		return err
+	}
+	if err := c.Processor.SetFirmware(c.record.Firmware); err != nil {
+		return err
+	}
+	return c.Processor.SetRecovery(false)
+}
+
+// Release stops the processor, puts everything back as it was and ends the claim.
+// After an error the claim is given up all the same, and its record stays: the
+// next Sweep tries again.
+func (c *Claim) Release() error {
+	defer c.unlock()
+	return c.undo()
+}
+
+// undo does what the record says is to be undone, in the opposite order.
+func (c *Claim) undo() error {
+	if c.record.Holder == (Holder{}) {
+		return nil
+	}
+	if saved := c.record.Saved; saved != nil {
+		if err := c.Processor.Stop(); err != nil {
+			return err
+		}
+		// the attributes are a courtesy: a kernel that refuses them keeps no core running
+		_ = c.Processor.SetRecovery(saved.Recovery)
+		if saved.Firmware != "" {
+			_ = c.Processor.SetFirmware(saved.Firmware)
+		}
+	}
+	if err := c.unstage(); err != nil {
+		return err
+	}
+	if err := os.Remove(c.store.file(c.Processor, "json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	c.record = record{}
+	return nil
+}
+
+// unlock closes the lock. It must not unlock: that would take the lock away from a
+// process that inherited it.
+func (c *Claim) unlock() { c.lock.Close() }
+
+// Sweep undoes what dead holders left behind: processors that still run, staged
+// firmware. It reports the first that it could not undo, and tries all.
+func (s *Store) Sweep() error {
+	var first error
+	records, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	unlock, err := s.lockFile("claims.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, name := range records {
+		instance := strings.TrimSuffix(filepath.Base(name), ".json")
+		if err := s.sweep(instance); err != nil && first == nil {
+			first = fmt.Errorf("%s was left behind by a container whose monitor died, and cannot be put back: %w", instance, err)
+		}
+	}
+	return first
+}
+
+func (s *Store) sweep(instance string) error {
+	p, err := s.host.Processor(instance)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // unbound from its driver, which stopped it
+	}
+	if err != nil {
+		return err
+	}
+	c, err := s.lock(p)
+	var busy *BusyError
+	if errors.As(err, &busy) {
+		return nil // held by somebody who lives
+	}
+	if err != nil {
+		return err
+	}
+	return c.Release()
+}
+
+func (s *Store) file(p *remoteproc.Processor, suffix string) string {
+	return filepath.Join(s.dir, p.Instance+"."+suffix)
+}
+
+func (s *Store) read(p *remoteproc.Processor) (record, error) {
+	var r record
+	b, err := os.ReadFile(s.file(p, "json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s: %w (remove it once the processor is stopped)", s.file(p, "json"), err)
+	}
+	return r, nil
+}
+
+// save replaces the record in one step. It needs no fsync: tmpfs does not outlive
+// the power, and neither does a running core.
+func (c *Claim) save() error {
+	b, err := json.Marshal(c.record)
+	if err != nil {
+		return err
+	}
+	name := c.store.file(c.Processor, "json")
+	temporary := name + ".new" // only the holder of the lock writes it
+	if err := os.WriteFile(temporary, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, name)
+}
+
+// lockFile waits for one of the store's own locks. claims.lock is held while claims
+// change hands, stage.lock while the folder of staged files and the records that
+// say which are used change; in this order, and with a processor's lock in between.
+func (s *Store) lockFile(name string) (unlock func(), err error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(s.dir, name), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package claim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// stageFolder is the folder below the firmware search path that is ours.
+const stageFolder = "hybrid"
+
+// Stage puts a firmware where the kernel finds it, as hybrid/<hex>.elf, where hex
+// is the SHA-256 of its content: two processors may share the file, which stays as
+// long as one of them has a claim, because recovery from a crash reads it again.
+func (c *Claim) Stage(content io.Reader, hex string) (err error) {
+	folder, err := c.store.host.FirmwareFolder()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(folder, stageFolder)
+	unlock, err := c.store.lockFile("stage.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c.record.Folder, c.record.Firmware = folder, filepath.Join(stageFolder, hex+".elf")
+	if err := c.save(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return stageError(err)
+	}
+	if err := c.store.removeUnused(folder); err != nil {
+		return stageError(err)
+	}
+	name := filepath.Join(folder, c.record.Firmware)
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return stageError(err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = stageError(err)
+		}
+	}()
+	if _, err := io.Copy(f, content); err != nil {
+		return err
+	}
+	// the folder is on disk: after a power loss a name must not lead to half a firmware
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+func stageError(err error) error {
+	if errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("stage the firmware: %w (set the kernel parameter firmware_class.path to a folder that can be written)", err)
+	}
+	return fmt.Errorf("stage the firmware: %w", err)
+}
+
+// unstage removes the staged firmware unless another claim uses it.
+func (c *Claim) unstage() error {
+	if c.record.Firmware == "" {
+		return nil
+	}
+	unlock, err := c.store.lockFile("stage.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	folder := c.record.Folder
+	c.record.Firmware, c.record.Folder = "", ""
+	if err := c.save(); err != nil {
+		return err
+	}
+	return c.store.removeUnused(folder)
+}
+
+// removeUnused removes what is in our folder of the search path and in no record;
+// with it what a power loss left, as it takes the records away. The caller holds
+// the lock of the stage.
+func (s *Store) removeUnused(folder string) error {
+	used := map[string]bool{}
+	records, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, name := range records {
+		b, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var r record
+		if err == nil {
+			err = json.Unmarshal(b, &r)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		used[filepath.Base(r.Firmware)] = true
+	}
+	dir := filepath.Join(folder, stageFolder)
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	left := len(files)
+	for _, f := range files {
+		if used[f.Name()] || !strings.Contains(f.Name(), ".elf") {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return err
+		}
+		left--
+	}
+	if left == 0 && len(used) == 0 {
+		_ = os.Remove(dir) // a courtesy
+	}
+	return nil
+}
