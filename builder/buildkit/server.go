@@ -1,0 +1,233 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/containerd/containerd/v2/plugins/snapshots/native"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/moby/buildkit/cache/remotecache"
+	inlinecache "github.com/moby/buildkit/cache/remotecache/inline"
+	localcache "github.com/moby/buildkit/cache/remotecache/local"
+	registrycache "github.com/moby/buildkit/cache/remotecache/registry"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/frontend"
+	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/frontend/gateway/forwarder"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/solver/bboltcachestorage"
+	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/grpcerrors"
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // the codec that buildkitd uses
+	"github.com/moby/buildkit/util/network/netproviders"
+	"github.com/moby/buildkit/util/resolver"
+	"github.com/moby/buildkit/util/tracing/detect"
+	"github.com/moby/buildkit/worker"
+	"github.com/moby/buildkit/worker/base"
+	"github.com/moby/buildkit/worker/runc"
+	"go.etcd.io/bbolt"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+const (
+	// cacheMax and cacheKeep bound the state folder in bytes: above the first,
+	// what was not used for longest is dropped, but never below the second.
+	cacheMax  = 20 << 30
+	cacheKeep = 2 << 30
+	// stopGrace is how long Close waits for cancelled builds to end their
+	// processes. runc kills within milliseconds; more means that it hangs.
+	stopGrace = 10 * time.Second
+	// pipeSize is the buffer of the connection in memory, in bytes: a layer of
+	// firmware fits.
+	pipeSize = 1 << 20
+)
+
+// server is a BuildKit in this process.
+type server struct {
+	listener *bufconn.Listener
+	// closers undo what start did, last first
+	closers []func() error
+}
+
+func (s *server) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+// Close stops the server; builds in progress are cancelled.
+func (s *server) Close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// startServer starts a BuildKit that keeps its state in dir.
+func startServer(ctx context.Context, dir string, waiting func(string)) (_ *server, err error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrNeedsRoot
+	}
+	runcPath, err := exec.LookPath("runc")
+	if err != nil {
+		return nil, ErrNeedsRunc
+	}
+	s := &server{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+
+	lock, err := lockState(ctx, dir, waiting)
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(lock.Unlock)
+
+	controller, err := s.newController(dir, runcPath)
+	if err != nil {
+		return nil, fmt.Errorf("embedded BuildKit in %s: %w", dir, err)
+	}
+
+	rpc := grpc.NewServer(
+		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor),
+		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
+		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
+		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
+	)
+	controller.Register(rpc)
+	s.listener = bufconn.Listen(pipeSize)
+	served := make(chan error, 1)
+	go func() { served <- rpc.Serve(s.listener) }()
+	s.onClose(func() error {
+		stopped := make(chan struct{})
+		go func() { rpc.GracefulStop(); close(stopped) }()
+		select {
+		case <-stopped:
+		case <-time.After(stopGrace):
+			rpc.Stop()
+			<-stopped
+		}
+		return <-served
+	})
+	return s, nil
+}
+
+// newController makes BuildKit's controller with one worker, and arranges for
+// both to be closed with s.
+func (s *server) newController(dir, runcPath string) (_ *control.Controller, err error) {
+	if detect.Recorder == nil { // else every build warns that there is no recorder
+		detect.Recorder = detect.NewTraceRecorder()
+	}
+	var opened []func() error // what the controller will close once it exists
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, f := range opened {
+			err = errors.Join(err, f())
+		}
+	}()
+
+	sessions, err := session.NewManager()
+	if err != nil {
+		return nil, err
+	}
+	hosts := resolver.NewRegistryConfig(nil)
+	opt, err := runc.NewWorkerOpt(dir, snapshotter(dir), false, oci.ProcessSandbox, nil, nil,
+		// host: compile steps reach the network as the user's own commands do
+		netproviders.Opt{Mode: "host"}, nil, runcPath, "", false, nil, "", "", nil)
+	if err != nil {
+		return nil, err
+	}
+	opt.RegistryHosts = hosts
+	opt.BuildkitVersion = client.BuildkitVersion{Package: "github.com/moby/buildkit", Version: moduleVersion()}
+	opt.GCPolicy = []client.PruneInfo{{All: true, MaxUsedSpace: cacheMax, ReservedSpace: cacheKeep}}
+	// the worker outlives the call that starts it: Close ends it, not a context
+	w, err := base.NewWorker(context.Background(), opt)
+	if err != nil {
+		return nil, err
+	}
+	workers := &worker.Controller{}
+	opened = append(opened, workers.Close)
+	if err := workers.Add(w); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	cache, err := bboltcachestorage.NewStore(filepath.Join(dir, "cache.db"))
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, cache.Close)
+	history, err := boltutil.SafeOpen(filepath.Join(dir, "history.db"), 0o600,
+		&bbolt.Options{FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, history.Close)
+
+	stopping, stop := context.WithCancel(context.Background())
+	opened = append(opened, func() error { stop(); return nil })
+	controller, err := control.NewController(control.Opt{
+		SessionManager:   sessions,
+		WorkerController: workers,
+		Frontends: map[string]frontend.Frontend{
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+		},
+		CacheManager: solver.NewCacheManager(context.Background(), "local", cache, worker.NewCacheResultStorage(workers)),
+		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
+			"registry": registrycache.ResolveCacheExporterFunc(sessions, hosts),
+			"local":    localcache.ResolveCacheExporterFunc(sessions),
+			"inline":   inlinecache.ResolveCacheExporterFunc(),
+		},
+		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
+			"registry": registrycache.ResolveCacheImporterFunc(sessions, w.ContentStore(), hosts),
+			"local":    localcache.ResolveCacheImporterFunc(sessions),
+		},
+		HistoryDB:      history,
+		CacheStore:     cache,
+		LeaseManager:   w.LeaseManager(),
+		ContentStore:   w.ContentStore(),
+		GarbageCollect: w.GarbageCollect,
+		GracefulStop:   stopping.Done(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(controller.Close) // closes worker, cache and history too
+	s.onClose(func() error { stop(); return nil })
+	return controller, nil
+}
+
+// snapshotter is overlayfs where the file system of dir can do it, else copies.
+func snapshotter(dir string) runc.SnapshotterFactory {
+	if overlayutils.Supported(dir) != nil {
+		return runc.SnapshotterFactory{Name: "native", New: native.NewSnapshotter}
+	}
+	return runc.SnapshotterFactory{Name: "overlayfs", New: func(root string) (snapshots.Snapshotter, error) {
+		return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
+	}}
+}
+
+// moduleVersion is the version of BuildKit that this binary was built with.
+func moduleVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == "github.com/moby/buildkit" {
+				return m.Version
+			}
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,36 @@
+package builder
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	"github.com/hybrid-containers/hybrid/image"
+)
+
+// setTarget writes the target into an image's config: as labels, which people see
+// with docker inspect, and as environment, which is what reaches the runtime.
+func setTarget(img *dockerspec.DockerOCIImage, t image.Target) {
+	labels := maps.Clone(img.Config.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, keyed(t))
+	img.Config.Labels = labels
+
+	env := slices.Clone(img.Config.Env)
+	for _, kv := range [][2]string{
+		{image.EnvBoard, t.Board},
+		{image.EnvMCU, t.MCU},
+		{image.EnvProcessor, t.Processor},
+	} {
+		key, value := kv[0], kv[1]
+		env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") })
+		if value != "" {
+			env = append(env, key+"="+value)
+		}
+	}
+	img.Config.Env = env
+}

@@ -1,0 +1,201 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/console"
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client"
+)
+
+// dockerAnswers is how long a Docker Engine has to say that it is there.
+const dockerAnswers = 2 * time.Second
+
+// destination is where one exporter writes. Nothing can be seen there before
+// commit; without it, abort leaves nothing behind.
+type destination struct {
+	entry  client.ExportEntry
+	note   string // for the user, once committed
+	commit func() error
+	abort  func()
+}
+
+// open prepares where out goes.
+func (r *Request) open(ctx context.Context, out *output) (*destination, error) {
+	d := &destination{
+		entry:  client.ExportEntry{Type: out.kind, Attrs: out.exporterAttrs()},
+		commit: func() error { return nil },
+		abort:  func() {},
+	}
+	switch {
+	case out.kind == typeImage:
+		return d, nil
+	case out.folder:
+		return d, d.toFolder(out.dest)
+	case out.dest != "" && out.dest != toStdout:
+		return d, d.toFile(out.dest)
+	case out.kind == typeDocker && out.dest == "":
+		if dockerRuns(ctx) {
+			d.toDocker(ctx)
+			return d, nil
+		}
+		file := archiveName(out.attrs[keyName], r.Path)
+		d.note = fmt.Sprintf("no Docker Engine answers: the image is in %s (docker load -i %s)", file, file)
+		return d, d.toFile(file)
+	}
+	if f, ok := r.Stdout.(console.File); ok {
+		if _, err := console.ConsoleFromFile(f); err == nil {
+			return nil, usageErrorf("type=%s goes to standard output, which is a terminal: add dest=FILE", out.kind)
+		}
+	}
+	d.entry.Output = func(map[string]string) (io.WriteCloser, error) { return unclosable{r.Stdout}, nil }
+	return d, nil
+}
+
+// exporterAttrs are what BuildKit's exporter is told.
+func (o *output) exporterAttrs() map[string]string {
+	attrs := map[string]string{}
+	for k, v := range o.attrs {
+		attrs[k] = v
+	}
+	if o.isImage() {
+		for k, v := range o.annotations {
+			attrs[k] = v
+		}
+	}
+	return attrs
+}
+
+// toFile writes beside the file and renames, so that it is complete or the old one.
+func (d *destination) toFile(name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("dest=%s is a folder: name a file in it", name)
+	case err == nil && !info.Mode().IsRegular(): // a pipe or a device: nothing to rename
+		d.entry.Output = func(map[string]string) (io.WriteCloser, error) { return os.OpenFile(name, os.O_WRONLY, 0) }
+		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("dest=%s: %w", name, reason(err))
+	} else if !info.IsDir() {
+		return fmt.Errorf("dest=%s: %s is not a folder", name, filepath.Dir(name))
+	}
+	temporary := besides(name)
+	d.entry.Output = func(map[string]string) (io.WriteCloser, error) {
+		return os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	}
+	d.commit = func() error { return os.Rename(temporary, name) }
+	d.abort = func() { _ = os.Remove(temporary) }
+	return nil
+}
+
+// toFolder writes into a folder. A new one is written beside and renamed; one that
+// is there is added to, as an OCI layout and local files may be.
+func (d *destination) toFolder(name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("dest=%s is not a folder", name)
+	case err == nil:
+		d.entry.OutputDir = name
+		d.commit = func() error { removeIngest(name); return nil }
+		d.abort = func() { removeIngest(name) }
+		return nil
+	}
+	parent := filepath.Dir(filepath.Clean(name))
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return fmt.Errorf("dest=%s: %w", name, reason(err))
+	}
+	temporary := besides(name)
+	d.entry.OutputDir = temporary
+	d.commit = func() error { removeIngest(temporary); return os.Rename(temporary, name) }
+	d.abort = func() { _ = os.RemoveAll(temporary) }
+	return nil
+}
+
+// removeIngest removes the folder for unfinished blobs that writing an OCI layout
+// leaves in it, unless somebody else's are there.
+func removeIngest(layout string) {
+	_ = os.Remove(filepath.Join(layout, "ingest"))
+}
+
+// besides is a name in the same folder, hidden and of this process alone.
+func besides(name string) string {
+	dir, base := filepath.Split(filepath.Clean(name))
+	return filepath.Join(dir, fmt.Sprintf(".%s.%d", base, os.Getpid()))
+}
+
+// toDocker pipes the archive into docker load.
+func (d *destination) toDocker(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var said strings.Builder
+	load := exec.CommandContext(ctx, "docker", "load", "--quiet")
+	load.Stdout, load.Stderr = &said, &said
+	started := false
+	d.entry.Output = func(map[string]string) (io.WriteCloser, error) {
+		pipe, err := load.StdinPipe()
+		if err != nil {
+			return nil, err
+		}
+		if err := load.Start(); err != nil {
+			return nil, fmt.Errorf("docker load: %w", err)
+		}
+		started = true
+		return pipe, nil
+	}
+	d.commit = func() error {
+		defer cancel()
+		if !started {
+			return errors.New("docker load: BuildKit sent nothing")
+		}
+		if err := load.Wait(); err != nil {
+			return fmt.Errorf("docker load: %w: %s", err, strings.TrimSpace(said.String()))
+		}
+		d.note = strings.TrimSpace(said.String())
+		return nil
+	}
+	d.abort = func() {
+		cancel()
+		if started {
+			_ = load.Wait() // killed: only its end matters
+		}
+	}
+}
+
+// dockerRuns reports whether a Docker Engine answers to the docker command.
+func dockerRuns(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, dockerAnswers)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}")
+	cmd.WaitDelay = time.Second // a plugin may hold the pipe open
+	out, err := cmd.Output()
+	return err == nil && len(strings.TrimSpace(string(out))) > 0
+}
+
+// archiveName is the file for an image that nobody takes: the last word of its
+// name, or of the project's folder.
+func archiveName(imageName, project string) string {
+	first, _, _ := strings.Cut(imageName, ",")
+	if named, err := reference.ParseNormalizedNamed(first); err == nil {
+		return path.Base(reference.Path(named)) + ".tar"
+	}
+	if abs, err := filepath.Abs(project); err == nil && filepath.Base(abs) != string(filepath.Separator) {
+		return filepath.Base(abs) + ".tar"
+	}
+	return "image.tar"
+}
+
+// unclosable keeps the exporter from closing what it does not own.
+type unclosable struct{ io.Writer }
+
+func (unclosable) Close() error { return nil }

@@ -1,0 +1,243 @@
+package builder
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	commonexptypes "github.com/moby/buildkit/exporter/exptypes"
+	"github.com/moby/buildkit/util/suggest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/tonistiigi/go-csvvalue"
+
+	"github.com/hybrid-containers/hybrid/image"
+)
+
+// Output types: those of BuildKit's exporters. typeRegistry is buildx's short word
+// for an image that is pushed.
+const (
+	typeDocker   = client.ExporterDocker
+	typeOCI      = client.ExporterOCI
+	typeImage    = client.ExporterImage
+	typeLocal    = client.ExporterLocal
+	typeTar      = client.ExporterTar
+	typeRegistry = "registry"
+)
+
+const (
+	keyType = "type"
+	keyDest = "dest"
+	keyTar  = "tar"
+	keyName = "name" // exptypes.OptKeyName, which is a variable
+	keyPush = "push" // exptypes.OptKeyPush
+)
+
+// toStdout is the dest that means standard output.
+const toStdout = "-"
+
+// output is one --output, parsed.
+type output struct {
+	kind        string            // docker, oci, image, local, tar
+	dest        string            // file or folder; "": the type's own default
+	folder      bool              // dest is a folder
+	attrs       map[string]string // the exporter's own, without annotations
+	annotations annotations       // without the target
+	target      image.Target
+}
+
+// imageAttrs are what exporters of images take beside name (exptypes/keys.go).
+var imageAttrs = []string{
+	keyName,
+	string(commonexptypes.OptKeySourceDateEpoch),
+	string(exptypes.OptKeyOCITypes),
+	string(exptypes.OptKeyLayerCompression),
+	string(exptypes.OptKeyForceCompression),
+	string(exptypes.OptKeyCompressionLevel),
+	string(exptypes.OptKeyRewriteTimestamp),
+}
+
+// outputAttrs are the keys of each type of output beside type and annotations.
+var outputAttrs = map[string][]string{
+	typeDocker: append([]string{keyDest, keyTar}, imageAttrs...),
+	typeOCI:    append([]string{keyDest, keyTar}, imageAttrs...),
+	typeImage: append([]string{
+		keyPush,
+		string(exptypes.OptKeyPushByDigest),
+		string(exptypes.OptKeyInsecure),
+		string(exptypes.OptKeyUnpack),
+		string(exptypes.OptKeyStore),
+		string(exptypes.OptKeyNameCanonical),
+		string(exptypes.OptKeyDanglingPrefix),
+	}, imageAttrs...),
+	typeLocal: {keyDest, "mode", "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
+	typeTar:   {keyDest, "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
+}
+
+// boolAttrs are the keys whose values are true or false.
+var boolAttrs = []string{
+	keyPush, keyTar, "platform-split",
+	string(exptypes.OptKeyOCITypes),
+	string(exptypes.OptKeyForceCompression),
+	string(exptypes.OptKeyRewriteTimestamp),
+	string(exptypes.OptKeyPushByDigest),
+	string(exptypes.OptKeyInsecure),
+	string(exptypes.OptKeyUnpack),
+	string(exptypes.OptKeyStore),
+	string(exptypes.OptKeyNameCanonical),
+}
+
+// targetKeys are annotations that people write without the word in front of them.
+// Other builders take annotation[PLATFORM].board=B,mcu=M and lose the mcu.
+var targetKeys = []string{image.KeyBoard, image.KeyMCU, image.KeyProcessor}
+
+// parseOutput parses --output as buildx does, for an image of one platform.
+//
+// Differences to buildx: board, mcu and remoteproc.name count as annotations, and a
+// key that the type does not have is an error.
+func parseOutput(s string, platform v1.Platform) (*output, error) {
+	fields, err := csvvalue.Fields(s, nil)
+	if err != nil {
+		return nil, usageErrorf("--output %q: %w", s, err)
+	}
+	if len(fields) == 1 && !strings.Contains(fields[0], "=") {
+		// a path alone is a folder to put the files in, a dash is a tar of them
+		switch fields[0] {
+		case "":
+			return nil, usageErrorf("--output is empty: want type=…, a folder or -")
+		case toStdout:
+			return &output{kind: typeTar, dest: toStdout, attrs: map[string]string{}, annotations: annotations{}}, nil
+		}
+		return &output{kind: typeLocal, dest: fields[0], folder: true, attrs: map[string]string{}, annotations: annotations{}}, nil
+	}
+	o := &output{attrs: map[string]string{}, annotations: annotations{}}
+	for _, field := range fields {
+		key, value, ok := strings.Cut(field, "=")
+		key = strings.TrimSpace(key)
+		if !ok || key == "" {
+			return nil, usageErrorf("--output %q: want KEY=VALUE, got %q", s, field)
+		}
+		lower := strings.ToLower(key)
+		switch {
+		case lower == keyType:
+			o.kind = strings.ToLower(value)
+		case slices.Contains(targetKeys, lower):
+			err = o.annotations.set(exptypes.AnnotationManifestKey(nil, lower), value, platform)
+		case strings.HasPrefix(lower, "annotation"):
+			err = o.annotations.set(key, value, platform)
+		default:
+			o.attrs[lower] = value
+		}
+		if err != nil {
+			return nil, usageErrorf("--output %q: %w", s, err)
+		}
+	}
+	if err := o.check(); err != nil {
+		return nil, usageErrorf("--output %q: %w", s, err)
+	}
+	o.target = o.annotations.takeTarget()
+	return o, nil
+}
+
+// check completes what was parsed and refuses what the type does not have.
+func (o *output) check() error {
+	if o.kind == typeRegistry {
+		o.kind, o.attrs[keyPush] = typeImage, "true"
+	}
+	known, ok := outputAttrs[o.kind]
+	if !ok {
+		types := slices.Sorted(maps.Keys(outputAttrs))
+		if o.kind == "" {
+			return usageErrorf("type is missing: want type=%s", strings.Join(types, "|"))
+		}
+		return suggest.WrapError(usageErrorf("unknown type %q: want %s or registry", o.kind, strings.Join(types, ", ")),
+			o.kind, append(types, typeRegistry), true)
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.attrs)) {
+		if !slices.Contains(known, key) {
+			candidates := append(append(slices.Clone(known), targetKeys...), keyType, "annotation."+key)
+			return suggest.WrapError(usageErrorf("type=%s has no key %q: it has %s, %s", o.kind, key, strings.Join(known, ", "),
+				"board, mcu and annotation.*"), key, candidates, true)
+		}
+		if slices.Contains(boolAttrs, key) {
+			if _, err := strconv.ParseBool(o.attrs[key]); err != nil {
+				return usageErrorf("%s=%s: want true or false", key, o.attrs[key])
+			}
+		}
+	}
+	o.dest = o.attrs[keyDest]
+	delete(o.attrs, keyDest)
+	o.folder = o.kind == typeLocal || o.has(keyTar) && !o.is(keyTar)
+	switch {
+	case o.folder && o.dest == "":
+		return usageErrorf("a folder needs dest=FOLDER")
+	case o.folder && o.dest == toStdout:
+		return usageErrorf("dest=- cannot be a folder")
+	}
+	if name, ok := o.attrs[keyName]; ok {
+		var names []string
+		for n := range strings.SplitSeq(name, ",") {
+			full, err := normalise(n)
+			if err != nil {
+				return err
+			}
+			names = append(names, full)
+		}
+		o.attrs[keyName] = strings.Join(names, ",")
+	}
+	return nil
+}
+
+func (o *output) has(key string) bool { _, ok := o.attrs[key]; return ok }
+
+// is reports whether a key is set to a true value; check has parsed it.
+func (o *output) is(key string) bool {
+	b, err := strconv.ParseBool(o.attrs[key])
+	return err == nil && b
+}
+
+// isImage reports whether the output is an image, not the files in it.
+func (o *output) isImage() bool {
+	return o.kind == typeDocker || o.kind == typeOCI || o.kind == typeImage
+}
+
+// parseOutputs parses all of --output, and what --tag and --push add to it.
+func (r *Request) parseOutputs(o *options) ([]*output, error) {
+	var outputs []*output
+	for _, s := range r.Outputs {
+		out, err := parseOutput(s, o.platform)
+		if err != nil {
+			return nil, err
+		}
+		outputs = append(outputs, out)
+	}
+	if len(outputs) == 0 && !r.Push && len(o.tags) > 0 {
+		outputs = append(outputs, &output{kind: typeDocker, attrs: map[string]string{}, annotations: annotations{}})
+	}
+	if r.Push {
+		i := slices.IndexFunc(outputs, func(o *output) bool { return o.kind == typeImage })
+		if i < 0 {
+			i = len(outputs)
+			outputs = append(outputs, &output{kind: typeImage, attrs: map[string]string{}, annotations: annotations{}})
+		}
+		outputs[i].attrs[keyPush] = "true"
+	}
+	for _, out := range outputs {
+		if !out.isImage() {
+			continue
+		}
+		if len(o.tags) > 0 && !out.has(keyName) {
+			out.attrs[keyName] = strings.Join(o.tags, ",")
+		}
+		if out.is(keyPush) && !out.has(keyName) {
+			return nil, usageErrorf("an image that is pushed needs a name: --tag NAME or name=NAME")
+		}
+		if !out.has(string(exptypes.OptKeyRewriteTimestamp)) {
+			// else the layer holds the time of the build, and no two digests are equal
+			out.attrs[string(exptypes.OptKeyRewriteTimestamp)] = "true"
+		}
+	}
+	return outputs, nil
+}

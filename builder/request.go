@@ -1,0 +1,207 @@
+// Package builder turns a build request into a verified, annotated firmware image.
+//
+// A build is BuildKit's Dockerfile front end, driven through the gateway client:
+// after the last step and before anything is exported, the firmware is read out of
+// the build and checked against the core it is meant for, and the target is written
+// into the image's annotations, labels and environment. A build that fails exports
+// nothing.
+package builder
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/util/progress/progressui"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/hybrid-containers/hybrid/builder/buildkit"
+	"github.com/hybrid-containers/hybrid/image"
+)
+
+// DefaultPlatform is that of the Linux beside the core, by which engines choose
+// images: the firmware itself has none that they know.
+const DefaultPlatform = "linux/arm64"
+
+// Request says what to build. The strings are as a user writes them, in the
+// grammar of docker buildx build.
+type Request struct {
+	Path       string   // folder of the build context
+	Dockerfile string   // "": PATH/Dockerfile, else the SDK's; "-": Stdin
+	SDK        string   // "": the default of package sdk
+	Stage      string   // --target: stage to build; "": the last
+	Platform   string   // "": DefaultPlatform
+	BuildArgs  []string // KEY=VALUE, or KEY to take the value from the environment
+	Contexts   []string // NAME=SOURCE
+	NoCache    bool
+
+	Target      image.Target // --board, --mcu
+	Annotations []string     // [TYPE[PLATFORM]:]KEY=VALUE
+	Labels      []string     // KEY=VALUE
+
+	Tags    []string
+	Outputs []string // TYPE=…,KEY=VALUE,…; none: Docker, if there is a tag
+	Push    bool
+
+	Progress     string // auto, plain, tty, quiet, rawjson; "": auto
+	MetadataFile string // "": none
+	IIDFile      string // "": none
+
+	// BuildKit says where to build. Its Waiting is set by Build.
+	BuildKit buildkit.Options
+
+	Stdin  io.Reader // nil: os.Stdin
+	Stdout io.Writer // nil: os.Stdout; image data for dest=- and nothing else
+	Stderr io.Writer // nil: os.Stderr; progress and warnings
+}
+
+// UsageError reports a request that is malformed, whatever would be built.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+func usageErrorf(format string, a ...any) error {
+	return &UsageError{fmt.Errorf(format, a...)}
+}
+
+// options are a request's simple parts, parsed.
+type options struct {
+	platform  v1.Platform
+	buildArgs map[string]string
+	labels    map[string]string // without the target's
+	tags      []string          // normalised: docker.io/library/NAME:latest
+	progress  progressui.DisplayMode
+}
+
+func (r *Request) options() (*options, error) {
+	o := &options{}
+	var err error
+	if o.platform, err = parsePlatform(r.Platform); err != nil {
+		return nil, err
+	}
+	if o.buildArgs, err = parseBuildArgs(r.BuildArgs); err != nil {
+		return nil, err
+	}
+	if o.labels, err = parsePairs("--label", r.Labels); err != nil {
+		return nil, err
+	}
+	for _, t := range r.Tags {
+		named, err := normalise(t)
+		if err != nil {
+			return nil, usageErrorf("--tag: %w", err)
+		}
+		o.tags = append(o.tags, named)
+	}
+	switch o.progress = progressui.DisplayMode(r.Progress); o.progress {
+	case progressui.DefaultMode, progressui.AutoMode, progressui.PlainMode, progressui.TtyMode, progressui.QuietMode, progressui.RawJSONMode:
+	default:
+		return nil, usageErrorf("unknown --progress %q: want auto, plain, tty, quiet or rawjson", r.Progress)
+	}
+	return o, nil
+}
+
+func parsePlatform(s string) (v1.Platform, error) {
+	if s == "" {
+		s = DefaultPlatform
+	}
+	if strings.Contains(s, ",") {
+		return v1.Platform{}, usageErrorf("--platform %s: an image holds one firmware, so one platform", s)
+	}
+	p, err := platforms.Parse(s)
+	if err != nil {
+		return v1.Platform{}, usageErrorf("--platform: %w", err)
+	}
+	return platforms.Normalize(p), nil
+}
+
+// argName is what the Dockerfile front end accepts as the name of a build argument.
+var argName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+func parseBuildArgs(args []string) (map[string]string, error) {
+	parsed := map[string]string{}
+	for _, a := range args {
+		name, value, ok := strings.Cut(a, "=")
+		if !argName.MatchString(name) {
+			return nil, usageErrorf("--build-arg %q: want NAME=VALUE, or NAME to take it from the environment", a)
+		}
+		if !ok {
+			// as buildx: a name that the environment does not have is left to the Dockerfile
+			if value, ok = os.LookupEnv(name); !ok {
+				continue
+			}
+		}
+		parsed[name] = value
+	}
+	return parsed, nil
+}
+
+func parsePairs(flag string, pairs []string) (map[string]string, error) {
+	parsed := map[string]string{}
+	for _, p := range pairs {
+		k, v, ok := strings.Cut(p, "=")
+		if !ok || k == "" {
+			return nil, usageErrorf("%s %q: want KEY=VALUE", flag, p)
+		}
+		parsed[k] = v
+	}
+	return parsed, nil
+}
+
+// normalise completes the name of an image as Docker does.
+func normalise(name string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return "", fmt.Errorf("image name %q: %w", name, err)
+	}
+	return reference.TagNameOnly(named).String(), nil
+}
+
+// sourceDateEpoch is the time that everything in the image gets, in seconds since
+// 1970 (reproducible-builds.org/specs/source-date-epoch). It defaults to 0, not to
+// now, so that the same inputs always give the same digest.
+func sourceDateEpoch(buildArgs map[string]string) (string, error) {
+	const name = "SOURCE_DATE_EPOCH"
+	where, epoch := "--build-arg", buildArgs[name]
+	if epoch == "" {
+		where, epoch = "the environment", os.Getenv(name)
+	}
+	if epoch == "" {
+		return "0", nil
+	}
+	if n, err := strconv.ParseInt(epoch, 10, 64); err != nil || n < 0 {
+		return "", usageErrorf("%s=%s in %s: want seconds since 1970", name, epoch, where)
+	}
+	return epoch, nil
+}
+
+// frontendAttrs are what the Dockerfile front end is told, but for the contexts.
+func (r *Request) frontendAttrs(o *options, target *resolved) (map[string]string, error) {
+	epoch, err := sourceDateEpoch(o.buildArgs)
+	if err != nil {
+		return nil, err
+	}
+	attrs := map[string]string{"platform": platforms.FormatAll(o.platform)}
+	if r.Stage != "" {
+		attrs["target"] = r.Stage
+	}
+	if r.NoCache {
+		attrs["no-cache"] = ""
+	}
+	for k, v := range o.labels {
+		attrs["label:"+k] = v
+	}
+	args := target.args()
+	maps.Copy(args, o.buildArgs) // what the user sets explicitly wins
+	args["SOURCE_DATE_EPOCH"] = epoch
+	for k, v := range args {
+		attrs["build-arg:"+k] = v
+	}
+	return attrs, nil
+}
