@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybrid-containers/hybrid/builder"
+	"github.com/hybrid-containers/hybrid/builder/buildkit"
+	"github.com/hybrid-containers/hybrid/sdk"
+)
+
+func buildCommand() *cobra.Command {
+	var r builder.Request
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "build [OPTIONS] PATH",
+		Short: "Build a firmware image",
+		Long: `Build a firmware image from the folder PATH with BuildKit.
+
+The Dockerfile is PATH/Dockerfile, else the one of the SDK. The finished firmware is
+checked against the core it is for, and the image gets its target as annotations,
+labels and environment, before anything is exported.
+
+BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HOST.`,
+		Example: `  hybrid build --board imx8m-mini --mcu cortex-m4 -t hello examples/hello_world
+  hybrid build -o type=oci,dest=hello,tar=false,board=imx8m-mini examples/hello_world
+  hybrid build -t registry.example/hello --push examples/hello_world`,
+		Args:                  exactArgs(1),
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.Path = args[0]
+			if quiet {
+				r.Progress = "quiet"
+			}
+			result, err := builder.Build(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			if id := result.ID(); quiet && id != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), id)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&r.Target.Board, "board", "", "board that the firmware is for")
+	f.StringVar(&r.Target.MCU, "mcu", "", "core of the board (may be left out if it has one kind)")
+	f.StringArrayVarP(&r.Tags, "tag", "t", nil, "name of the image, NAME[:TAG]")
+	f.StringArrayVarP(&r.Outputs, "output", "o", nil, "where the image goes: type=docker|oci|image|registry|local|tar,dest=…,KEY=VALUE…")
+	f.BoolVar(&r.Push, "push", false, "push the image to its registry (type=registry)")
+	f.StringVarP(&r.Dockerfile, "file", "f", "", "Dockerfile (- for standard input; default: PATH/Dockerfile, else the SDK's)")
+	f.StringVar(&r.SDK, "sdk", "", "SDK to build with (default: "+sdk.Default+")")
+	f.StringVar(&r.Stage, "target", "", "stage of the Dockerfile to build")
+	f.StringVar(&r.Platform, "platform", builder.DefaultPlatform, "platform of the Linux beside the core")
+	f.StringArrayVar(&r.BuildArgs, "build-arg", nil, "build argument, NAME=VALUE")
+	f.StringArrayVar(&r.Contexts, "build-context", nil, "named context, NAME=docker-image://…|oci-layout://…|URL|FOLDER")
+	f.StringArrayVar(&r.Annotations, "annotation", nil, "annotation of the manifest, KEY=VALUE")
+	f.StringArrayVar(&r.Labels, "label", nil, "label of the image, KEY=VALUE")
+	f.BoolVar(&r.NoCache, "no-cache", false, "run every step again")
+	f.StringVar(&r.Progress, "progress", "auto", "how progress is shown: auto, plain, tty, quiet or rawjson")
+	f.BoolVarP(&quiet, "quiet", "q", false, "print the image's ID alone")
+	f.StringVar(&r.MetadataFile, "metadata-file", "", "write what was built to this file, as JSON")
+	f.StringVar(&r.IIDFile, "iidfile", "", "write the image's ID to this file")
+	f.StringVar(&r.BuildKit.StateDir, "state", envOr("HYBRID_STATE", buildkit.DefaultStateDir), "folder of the embedded BuildKit's cache (HYBRID_STATE)")
+	r.BuildKit.Address = os.Getenv("BUILDKIT_HOST")
+	return cmd
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}

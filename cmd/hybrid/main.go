@@ -1,0 +1,99 @@
+// Command hybrid builds firmware images: OCI images that carry one ELF file for a
+// Cortex-M or Cortex-R core beside Linux, and say which core it is for.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/hybrid-containers/hybrid/builder"
+)
+
+// Exit codes beside 0. A signal ends with 128 and its number, as in shells.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+	exitSignal  = 128
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	logrus.SetOutput(io.Discard) // BuildKit's libraries log what they also return
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	err := root().ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var interrupted signalError
+	if errors.As(err, &interrupted) {
+		fmt.Fprintln(os.Stderr, "error:", interrupted)
+		return exitSignal + int(interrupted.signal)
+	}
+	for _, source := range errdefs.Sources(err) {
+		_ = source.Print(os.Stderr) // to standard error: nowhere to say that it failed
+	}
+	fmt.Fprintln(os.Stderr, "error:", err)
+	var usage *builder.UsageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "hybrid",
+		Short:         "Build firmware images for the Cortex-M and Cortex-R cores beside Linux.",
+		Version:       currentVersion(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &builder.UsageError{Err: err} })
+	cmd.AddCommand(buildCommand(), sdkCommand(), versionCommand())
+	return cmd
+}
+
+// signalError is why a context ended.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string { return "stopped by signal: " + e.signal.String() }
+
+// untilSignal ends the context at the first SIGINT or SIGTERM, so that the command
+// cleans up; the second one ends the process.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			cancel(signalError{s.(syscall.Signal)})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); cancel(nil) }
+}
+
+// exactArgs is cobra.ExactArgs with the usage's exit code.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return &builder.UsageError{Err: fmt.Errorf("want %s; see %s --help", cmd.UseLine(), cmd.CommandPath())}
+		}
+		return nil
+	}
+}
