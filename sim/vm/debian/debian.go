@@ -1,0 +1,241 @@
+// Package debian obtains the Linux of the virtual board: Debian's armhf kernel with
+// the modules that the board needs, and busybox. Packages come through apt, which
+// verifies signatures and hashes, from the mirror that the machine itself uses; the
+// machine's own apt state is neither used nor changed.
+package debian
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Suite is the release whose kernel is used: 6.1, on which the behaviour of
+// remoteproc was observed.
+const Suite = "bookworm"
+
+// Modules are the kernel modules that the board has, in no order; what they depend
+// on comes with them.
+var Modules = []string{
+	"virtio_mmio", "virtio_console", "9p", "9pnet_virtio", // the connection to the host
+	"stm32_rproc", "stm32-ipcc", // the core, its mailbox
+	"virtio_rpmsg_bus", "rpmsg_ns", "rpmsg_ctrl", "rpmsg_char", "rpmsg_tty",
+	"overlay",
+}
+
+// layout is the form of a cached folder; a change to it or to Modules needs another.
+const layout = "linux-armhf-1"
+
+// Files are what a boot needs. They are read only, and may be in use by others.
+type Files struct {
+	Kernel  string // a U-Boot image, uncompressed
+	Busybox string
+	Modules []string // kernel modules, each behind those that it depends on
+}
+
+// Cache returns the folder that is used where none is given: $HYBRID_CACHE, or
+// hybrid in the user's cache folder.
+func Cache() (string, error) {
+	if dir := os.Getenv("HYBRID_CACHE"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no cache folder: %w (set HYBRID_CACHE)", err)
+	}
+	return filepath.Join(dir, "hybrid"), nil
+}
+
+// Get returns the files, from the cache folder or from Debian's mirror; downloading
+// 45 MB then is told to progress, a line each step. Processes that do so at once
+// wait for each other.
+func Get(ctx context.Context, cache string, progress io.Writer) (*Files, error) {
+	dir := filepath.Join(cache, layout)
+	files, err := open(dir)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return files, err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if files, err := open(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return files, err // somebody else was faster
+	}
+
+	work, err := os.MkdirTemp(cache, ".fetch-")
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	defer os.RemoveAll(work)
+	if err := fetch(ctx, work, progress); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(work, "out"), dir); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	return open(dir)
+}
+
+// open lists what fetch has made. Names of modules start with their place in the
+// order of loading.
+func open(dir string) (*Files, error) {
+	modules, err := os.ReadDir(filepath.Join(dir, "modules"))
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	files := &Files{Kernel: filepath.Join(dir, "kernel"), Busybox: filepath.Join(dir, "busybox")}
+	for _, m := range modules {
+		files.Modules = append(files.Modules, filepath.Join(dir, "modules", m.Name()))
+	}
+	return files, nil
+}
+
+// lock waits for the lock on a file; the file stays. The lock ends with this
+// process, however it ends.
+func lock(ctx context.Context, name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
+		case nil:
+			return func() { f.Close() }, nil
+		case unix.EWOULDBLOCK, unix.EINTR:
+		default:
+			f.Close()
+			return nil, fmt.Errorf("cache: locking %s: %w", name, err)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("cache: %s is locked by another process: %w", name, context.Cause(ctx))
+		}
+	}
+}
+
+// fetch makes the folder "out" in work.
+func fetch(ctx context.Context, work string, progress io.Writer) error {
+	apt, err := newApt(ctx, filepath.Join(work, "apt"), sourceOf(os.DirFS("/etc/apt")), progress)
+	if err != nil {
+		return err
+	}
+	kernel, err := apt.dependency(ctx, "linux-image-armmp", "linux-image-6.1.")
+	if err != nil {
+		return err
+	}
+	root := filepath.Join(work, "root")
+	for _, pkg := range []string{kernel, "busybox-static"} {
+		if err := apt.unpack(ctx, pkg, root); err != nil {
+			return err
+		}
+	}
+
+	out := filepath.Join(work, "out")
+	if err := os.MkdirAll(filepath.Join(out, "modules"), 0o755); err != nil {
+		return err
+	}
+	release := strings.TrimPrefix(kernel, "linux-image-")
+	if err := uncompressKernel(ctx, filepath.Join(root, "boot/vmlinuz-"+release), filepath.Join(root, "boot/config-"+release), filepath.Join(out, "kernel")); err != nil {
+		return fmt.Errorf("%s: %w", kernel, err)
+	}
+	if err := os.Rename(filepath.Join(root, "bin/busybox"), filepath.Join(out, "busybox")); err != nil {
+		return err
+	}
+	modules, err := inOrder(filepath.Join(root, "lib/modules", release), Modules)
+	if err != nil {
+		return fmt.Errorf("%s: %w", kernel, err)
+	}
+	for i, m := range modules {
+		if err := os.Rename(m, filepath.Join(out, "modules", fmt.Sprintf("%02d-%s", i, filepath.Base(m)))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inOrder finds modules by name below dir, and what they depend on, each behind its
+// dependencies. Packages hold no modules.dep, which depmod makes when they are
+// installed: the modules themselves say the same.
+func inOrder(dir string, names []string) ([]string, error) {
+	paths := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if name, ok := strings.CutSuffix(filepath.Base(path), ".ko"); ok {
+			paths[moduleName(name)] = path
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var order []string
+	var add func(name string) error
+	add = func(name string) error {
+		path, ok := paths[moduleName(name)]
+		if !ok {
+			return fmt.Errorf("no kernel module %s", name)
+		}
+		if slices.Contains(order, path) {
+			return nil
+		}
+		needs, err := dependencies(path)
+		if err != nil {
+			return err
+		}
+		for _, n := range needs {
+			if err := add(n); err != nil {
+				return err
+			}
+		}
+		order = append(order, path)
+		return nil
+	}
+	for _, name := range names {
+		if err := add(name); err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}
+
+// moduleName is the one form of a name in which - and _ do not differ.
+func moduleName(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// dependencies reads the "depends" of a module's .modinfo section.
+func dependencies(path string) ([]string, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("kernel module %s: %w", filepath.Base(path), err)
+	}
+	defer f.Close()
+	section := f.Section(".modinfo")
+	if section == nil {
+		return nil, fmt.Errorf("kernel module %s says nothing about itself", filepath.Base(path))
+	}
+	b, err := section.Data()
+	if err != nil {
+		return nil, fmt.Errorf("kernel module %s: %w", filepath.Base(path), err)
+	}
+	for entry := range strings.SplitSeq(string(b), "\x00") {
+		if list, ok := strings.CutPrefix(entry, "depends="); ok && list != "" {
+			return strings.Split(list, ","), nil
+		}
+	}
+	return nil, nil
+}
