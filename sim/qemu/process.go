@@ -34,6 +34,15 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is not installed (apt-get install %s)", e.Program, e.Package)
 }
 
+// Look returns a *MissingError if a program is not in PATH; pkg is the Debian package
+// that has it.
+func Look(program, pkg string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return &MissingError{Program: program, Package: pkg}
+	}
+	return nil
+}
+
 // Process is a QEMU process with a monitor.
 type Process struct {
 	*Monitor
@@ -53,9 +62,8 @@ func Path(i int) string { return fmt.Sprintf("/proc/self/fd/%d", FD(i)) }
 // files may be closed afterwards. The process is killed when Close is called, when
 // ctx ends, and when this process dies.
 func Start(ctx context.Context, args []string, files ...*os.File) (*Process, error) {
-	binary, err := exec.LookPath(Binary)
-	if err != nil {
-		return nil, &MissingError{Program: Binary, Package: Binary}
+	if err := Look(Binary, Binary); err != nil {
+		return nil, err
 	}
 	ours, theirs, err := SocketPair()
 	if err != nil {
@@ -64,7 +72,7 @@ func Start(ctx context.Context, args []string, files ...*os.File) (*Process, err
 	defer theirs.Close()
 
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, binary, append(args,
+	cmd := exec.CommandContext(ctx, Binary, append(args,
 		"-nodefaults", "-display", "none",
 		"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control")...)
 	cmd.ExtraFiles = append([]*os.File{theirs}, files...)
