@@ -16,9 +16,7 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
 	"github.com/moby/buildkit/solver/pb"
-	"github.com/moby/buildkit/util/progress/progressui"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/image"
@@ -215,45 +213,13 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 	if len(destinations) == 0 {
 		fmt.Fprintln(b.request.Stderr, "warning: nothing was exported: name the image with --tag, or say where it goes with --output")
 	}
-	if b.options.progress != progressui.QuietMode {
-		for _, d := range destinations {
-			if d.note != "" {
-				fmt.Fprintln(b.request.Stderr, d.note)
-			}
+	for _, d := range destinations {
+		if d.note != "" {
+			fmt.Fprintln(b.request.Stderr, d.note)
 		}
 	}
 	result := &Result{Target: b.target.Target, Response: response}
 	return result, b.request.writeFiles(result)
-}
-
-// solve runs the build and shows its progress.
-func (b *build) solve(ctx context.Context, bk *buildkit.BuildKit, opt client.SolveOpt) (map[string]string, error) {
-	display, err := progressui.NewDisplay(b.request.Stderr, b.options.progress)
-	if err != nil {
-		return nil, usageErrorf("--progress=%s: %w", b.options.progress, err)
-	}
-	status := make(chan *client.SolveStatus)
-	var response *client.SolveResponse
-	var group errgroup.Group
-	group.Go(func() (err error) {
-		response, err = bk.Build(ctx, opt, "hybrid", b.gateway, status)
-		return err
-	})
-	group.Go(func() error {
-		// not ctx: after a cancel, what ended must be shown too; Build closes status
-		_, err := display.UpdateFrom(context.WithoutCancel(ctx), status)
-		return err
-	})
-	if err := group.Wait(); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if b.failed != nil {
-			err = b.failed // the same error, before it lost its types on the wire
-		}
-		return nil, err
-	}
-	return response.ExporterResponse, nil
 }
 
 // gateway is the build as BuildKit sees it: the Dockerfile's result, verified and

@@ -83,7 +83,8 @@ func Open(ctx context.Context, o Options) (*BuildKit, error) {
 }
 
 // Close ends the connection and, if it is ours, the BuildKit: builds that still
-// run are cancelled, and their processes are gone when Close returns.
+// run are cancelled, and their processes are gone when Close returns. Two timers of
+// BuildKit's controller, which is made for a daemon, sleep on until the process ends.
 func (b *BuildKit) Close() error {
 	return errors.Join(b.Client.Close(), b.stop())
 }

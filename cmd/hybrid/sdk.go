@@ -12,7 +12,7 @@ func sdkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sdk",
 		Short: "Manage what firmware is built with",
-		Args:  exactArgs(0),
+		Args:  subcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(sdkBaseCommand())
