@@ -57,15 +57,24 @@ func (id Identity) Board() *Board {
 	return nil
 }
 
-// String is the board's name with the string it is known by, for messages.
-func (id Identity) String() string {
+// Name is what people call the board: the catalogue's name, else its most specific
+// compatible string.
+func (id Identity) Name() string {
+	if b := id.Board(); b != nil {
+		return b.Name()
+	}
 	if len(id.Compatible) == 0 {
 		return "unknown"
 	}
+	return id.Compatible[0]
+}
+
+// String is the board's name with the string it is known by, for messages.
+func (id Identity) String() string {
 	if b := id.Board(); b != nil {
 		return fmt.Sprintf("%s (%s)", b.Name(), b.Compatible[0])
 	}
-	return id.Compatible[0]
+	return id.Name()
 }
 
 // MismatchError reports an image made for another board.

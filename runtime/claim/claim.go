@@ -229,28 +229,20 @@ func (c *Claim) undo() error {
 func (c *Claim) unlock() { c.lock.Close() }
 
 // Sweep undoes what dead holders left behind: processors that still run, staged
-// firmware. It reports the first that it could not undo, and tries all.
-func (s *Store) Sweep() error {
-	var first error
+// firmware. What cannot be undone now is left to the next one: Reclaim tells why.
+func (s *Store) Sweep() {
 	records, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
-	if err != nil || len(records) == 0 {
-		return err
-	}
-	unlock, err := s.lockFile("claims.lock")
 	if err != nil {
-		return err
+		return
 	}
-	defer unlock()
 	for _, name := range records {
-		instance := strings.TrimSuffix(filepath.Base(name), ".json")
-		if err := s.sweep(instance); err != nil && first == nil {
-			first = fmt.Errorf("%s was left behind by a container whose monitor died, and cannot be put back: %w", instance, err)
-		}
+		_ = s.Reclaim(strings.TrimSuffix(filepath.Base(name), ".json"))
 	}
-	return first
 }
 
-func (s *Store) sweep(instance string) error {
+// Reclaim is Sweep for one processor, by its instance name. That it is held, or
+// that there is nothing to undo, is no error.
+func (s *Store) Reclaim(instance string) error {
 	p, err := s.host.Processor(instance)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // unbound from its driver, which stopped it
@@ -258,15 +250,25 @@ func (s *Store) sweep(instance string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(s.file(p, "json")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := s.lockFile("claims.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	c, err := s.lock(p)
-	var busy *BusyError
-	if errors.As(err, &busy) {
-		return nil // held by somebody who lives
+	if busy := (*BusyError)(nil); errors.As(err, &busy) {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return c.Release()
+	if err := c.Release(); err != nil {
+		return fmt.Errorf("%s was left behind by a container whose monitor died, and cannot be put back: %w", p, err)
+	}
+	return nil
 }
 
 func (s *Store) file(p *remoteproc.Processor, suffix string) string {

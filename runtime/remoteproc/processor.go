@@ -233,10 +233,10 @@ const maxStops = 16
 //
 // The firmware file must still be there for a crashed core: recovery loads it.
 func (p *Processor) Stop() error {
-	var last error
+	var state State
 	for range maxStops {
-		state, err := p.State()
-		if err != nil {
+		var err, last error
+		if state, err = p.State(); err != nil {
 			return err
 		}
 		switch state {
@@ -256,7 +256,7 @@ func (p *Processor) Stop() error {
 			return fmt.Errorf("%w: %w", ErrNotStopped, last)
 		}
 	}
-	return fmt.Errorf("%w: %w", ErrNotStopped, last)
+	return fmt.Errorf("%w: it is still %s", ErrNotStopped, state)
 }
 
 // Detach leaves an attached core running by itself.

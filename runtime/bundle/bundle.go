@@ -1,0 +1,308 @@
+// Package bundle turns what a user or an engine hands over (an OCI bundle, an
+// image, an ELF file) into one ELF file that may be trusted: copied where nobody
+// can change it any more, within limits, and parsed.
+package bundle
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/firmware"
+	"github.com/hybrid-containers/hybrid/image"
+)
+
+// MaxFirmware is the largest file that is taken for firmware, in bytes. With
+// debug information firmware reaches some ten megabytes.
+const MaxFirmware = 256 << 20
+
+// maxConfig is the largest config.json that is read, in bytes.
+const maxConfig = 8 << 20
+
+// Firmware is an ELF file to be put on a core.
+type Firmware struct {
+	// Name is what the firmware is called where it comes from, for messages.
+	Name string
+	// ELF is what the file says.
+	ELF *firmware.File
+	// Hex is the SHA-256 of the file.
+	Hex string
+	// Target is what it is made for; fields may be empty.
+	Target image.Target
+	// Annotations are those of the bundle or of the image.
+	Annotations map[string]string
+	// Bundle is the absolute path of what it was taken from: the bundle, the
+	// image or the file.
+	Bundle string
+	// Version is the bundle's ociVersion, empty without a bundle.
+	Version string
+
+	file *os.File
+}
+
+// Content returns a reader of the ELF file from its beginning.
+func (f *Firmware) Content() io.Reader { return io.NewSectionReader(f.file, 0, MaxFirmware) }
+
+// Close releases the file.
+func (f *Firmware) Close() error { return f.file.Close() }
+
+// FromPath takes the ELF file name, or the only one in the folder name.
+func FromPath(name string) (*Firmware, error) {
+	file, err := elfIn(name)
+	if err != nil {
+		return nil, err
+	}
+	src, err := openRegular(file)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	return load(src, file, name)
+}
+
+// elfIn is name, or the ELF file in the folder name.
+func elfIn(name string) (string, error) {
+	entries, err := os.ReadDir(name)
+	if errors.Is(err, unix.ENOTDIR) {
+		return name, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, e := range entries {
+		file := filepath.Join(name, e.Name())
+		f, err := openRegular(file)
+		if err != nil {
+			continue // a folder, a device, a dead link: no firmware
+		}
+		head := make([]byte, 4)
+		n, _ := f.ReadAt(head, 0)
+		f.Close()
+		if firmware.IsELF(head[:n]) {
+			found = append(found, e.Name())
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("no ELF file in %s", name)
+	case 1:
+		return filepath.Join(name, found[0]), nil
+	}
+	return "", fmt.Errorf("%s holds %d ELF files, name one: %s", name, len(found), strings.Join(found, ", "))
+}
+
+// FromImage takes the firmware of an image in an OCI layout or archive. Of several
+// images fits chooses: the first for which it returns nil.
+func FromImage(name string, fits func(image.Target) error) (*Firmware, error) {
+	layout, err := image.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer layout.Close()
+	images, err := layout.Images()
+	if err != nil {
+		return nil, err
+	}
+	chosen, target, err := choose(images, fits)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
+	}
+	entrypoint, err := chosen.Entrypoint()
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
+	}
+	f, err := snapshot(func(dst *os.File) error { return chosen.CopyFile(dst, entrypoint, MaxFirmware) })
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
+	}
+	fw, err := parse(f, fmt.Sprintf("image %s: %s", name, entrypoint), name)
+	if err != nil {
+		return nil, err
+	}
+	fw.Target, fw.Annotations = target, chosen.Manifest.Annotations
+	return fw, nil
+}
+
+func choose(images []*image.Image, fits func(image.Target) error) (*image.Image, image.Target, error) {
+	var first error
+	for _, i := range images {
+		target, err := i.Target()
+		if err == nil {
+			err = fits(target)
+		}
+		if err == nil {
+			return i, target, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if len(images) > 1 {
+		return nil, image.Target{}, fmt.Errorf("none of its %d images fits: the first: %w", len(images), first)
+	}
+	return nil, image.Target{}, first
+}
+
+// FromBundle takes the firmware of an OCI bundle: the file that process.args[0]
+// names in the root file system (runtime-spec, config.md).
+func FromBundle(dir string) (*Firmware, error) {
+	spec, err := readConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	if spec.Process == nil || len(spec.Process.Args) == 0 || spec.Process.Args[0] == "" {
+		return nil, fmt.Errorf("bundle %s: process.args of config.json is empty, so nothing says which file is the firmware", dir)
+	}
+	if spec.Root == nil || spec.Root.Path == "" {
+		return nil, fmt.Errorf("bundle %s: config.json has no root.path", dir)
+	}
+	root := spec.Root.Path
+	if !filepath.IsAbs(root) {
+		root = filepath.Join(dir, root)
+	}
+	name := spec.Process.Args[0]
+	if !path.IsAbs(name) {
+		name = path.Join("/", spec.Process.Cwd, name)
+	}
+	src, err := openIn(root, name)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", dir, err)
+	}
+	defer src.Close()
+	fw, err := load(src, name, dir)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", dir, err)
+	}
+	fw.Annotations, fw.Version = spec.Annotations, spec.Version
+	fw.Target = image.TargetOf(spec.Annotations).Or(image.TargetOfEnv(spec.Process.Env))
+	return fw, nil
+}
+
+func readConfig(name string) (*specs.Spec, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxConfig {
+		return nil, fmt.Errorf("%s: more than %d bytes", name, maxConfig)
+	}
+	var spec specs.Spec
+	if err := json.Unmarshal(b, &spec); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &spec, nil
+}
+
+// openIn opens the regular file name, an absolute path inside of root. Links are
+// followed as if root were /, so that none leads out of an image.
+func openIn(root, name string) (*os.File, error) {
+	handle, err := pathrs.OpenInRoot(root, name)
+	if err != nil {
+		return nil, notThere(name, err)
+	}
+	defer handle.Close()
+	info, err := handle.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // looked at before it is opened: opening a fifo waits
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	return pathrs.Reopen(handle, os.O_RDONLY)
+}
+
+// notThere replaces the library's words by the name the user knows.
+func notThere(name string, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("no %s in the root file system: %w", name, os.ErrNotExist)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // does not wait for a fifo's writer
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// load takes a snapshot of an open file and parses it.
+func load(src *os.File, name, from string) (*Firmware, error) {
+	f, err := snapshot(func(dst *os.File) error {
+		n, err := io.Copy(dst, io.LimitReader(src, MaxFirmware+1))
+		if n > MaxFirmware {
+			return fmt.Errorf("%s is larger than %d bytes, the limit for firmware", name, MaxFirmware)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return parse(f, name, from)
+}
+
+// snapshot fills an anonymous file, so that what is checked is what is loaded, and
+// nothing stays behind.
+func snapshot(fill func(*os.File) error) (*os.File, error) {
+	fd, err := unix.MemfdCreate("firmware", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "firmware")
+	if err := fill(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func parse(f *os.File, name, from string) (_ *Firmware, err error) {
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	elf, err := firmware.Parse(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, info.Size())); err != nil {
+		return nil, err
+	}
+	from, err = filepath.Abs(from)
+	if err != nil {
+		return nil, err
+	}
+	return &Firmware{Name: name, ELF: elf, Hex: hex.EncodeToString(sum.Sum(nil)), Bundle: from, file: f}, nil
+}

@@ -1,0 +1,153 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/runtime/monitor"
+	"github.com/hybrid-containers/hybrid/runtime/process"
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
+)
+
+// Keys of the annotations that the state of a container has besides its own.
+const (
+	KeyDigest         = "hybrid.firmware.digest" // sha256:… of the ELF file
+	KeyProcessorState = "hybrid.processor.state" // what the kernel says now
+	KeyExitCode       = "hybrid.exit.code"       // of a stopped container, if known
+	KeyExitReason     = "hybrid.exit.reason"     // of a stopped container, if known
+)
+
+// record is what is on disk about a container: what cannot be derived.
+type record struct {
+	Version     string            `json:"ociVersion"`
+	ID          string            `json:"id"`
+	Bundle      string            `json:"bundle"`
+	Created     time.Time         `json:"created"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Board       string            `json:"board"`     // as the image says it, or the board it is on
+	MCU         string            `json:"mcu"`       // as the image says it, or the core it is on
+	Processor   string            `json:"processor"` // instance
+	Digest      string            `json:"digest"`    // of the firmware
+	Monitor     process.Identity  `json:"monitor"`
+}
+
+const recordFile = "container.json"
+
+// container is a container as it is now.
+type container struct {
+	record
+	dir     string
+	status  specs.ContainerState
+	kernel  remoteproc.State // of its processor, empty if that is gone
+	monitor bool             // the monitor lives
+	exit    *monitor.Exit    // of a stopped container, nil if not known
+}
+
+// load reads a container and derives its state.
+func (r *Runtime) load(id string) (*container, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	c := &container{dir: r.dir(id)}
+	b, err := os.ReadFile(filepath.Join(c.dir, recordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("container %s %w (in %s)", id, ErrNotExist, r.Root)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &c.record); err != nil {
+		return nil, fmt.Errorf("%s: %w (hybrid-runtime delete --force %s)", filepath.Join(c.dir, recordFile), err, id)
+	}
+	c.derive(r.Host)
+	return c, nil
+}
+
+// derive asks the monitor and the processor.
+func (c *container) derive(host remoteproc.Host) {
+	c.monitor = c.Monitor.Alive()
+	if p, err := host.Processor(c.Processor); err == nil {
+		c.kernel, _ = p.State()
+	}
+	switch _, err := os.Lstat(filepath.Join(c.dir, monitor.StartSocket)); {
+	case !c.monitor:
+		c.status = specs.StateStopped
+	case err == nil:
+		c.status = specs.StateCreated
+	case c.kernel == remoteproc.Running || c.kernel == remoteproc.Attached:
+		c.status = specs.StateRunning
+	default:
+		c.status = specs.StateStopped // the monitor is about to see it, and to exit
+	}
+	if c.status == specs.StateStopped {
+		if e, err := monitor.ReadExit(c.dir); err == nil {
+			c.exit = &e
+		}
+	}
+}
+
+// newFolder makes the folder of a container under a name that is not visible yet,
+// locked until the file is closed.
+func (r *Runtime) newFolder() (dir string, lock *os.File, err error) {
+	if err := os.MkdirAll(r.Root, 0o700); err != nil {
+		return "", nil, err
+	}
+	for {
+		if dir, err = os.MkdirTemp(r.Root, makingPrefix); err != nil {
+			return "", nil, err
+		}
+		if lock, err = lockFolder(dir); err == nil {
+			return dir, lock, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
+			return "", nil, err
+		}
+		// another command took it for one that was left behind, in the moment before the lock
+	}
+}
+
+// lockFolder takes the lock of a folder; the error is EWOULDBLOCK if somebody has it.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := os.Stat(dir); err != nil { // removed between the two
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// show makes the folder visible as the container id.
+func (r *Runtime) show(dir, id string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, r.dir(id), unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) {
+		return &ExistsError{id}
+	}
+	return os.NewSyscallError("rename", err)
+}
+
+// remove makes the container invisible in one step and then removes its files.
+func (r *Runtime) remove(id string) error {
+	dir := filepath.Join(r.Root, fmt.Sprintf("%s%s-%d", removingPrefix, id, os.Getpid()))
+	if err := os.Rename(r.dir(id), dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // somebody else was faster
+		}
+		return err
+	}
+	return os.RemoveAll(dir)
+}

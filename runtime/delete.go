@@ -1,0 +1,56 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Delete removes a stopped container. With force one that is not stopped is killed
+// first, and one that is not there, or cannot be read, is no error; what is on disk
+// is then removed even if the processor cannot be stopped, which is still an error.
+func (r *Runtime) Delete(id string, force bool) error {
+	r.sweep()
+	c, err := r.load(id)
+	if err != nil {
+		if force && checkID(id) == nil {
+			return r.remove(id)
+		}
+		return err
+	}
+	if c.status != specs.StateStopped && !force {
+		return fmt.Errorf("cannot delete container %s: it is %s (hybrid-runtime kill %s, or delete --force)", id, c.status, id)
+	}
+	err = r.end(c, force)
+	if err == nil {
+		err = r.claims().Reclaim(c.Processor)
+	}
+	if err != nil && !force {
+		return err
+	}
+	return errors.Join(err, r.remove(id))
+}
+
+// end waits for the monitor of a stopped container, which has seen the end of the
+// firmware or is about to; with force it is killed.
+func (r *Runtime) end(c *container, force bool) error {
+	if !c.monitor {
+		return nil
+	}
+	if force && c.status != specs.StateStopped {
+		return r.kill(c)
+	}
+	h, err := c.Monitor.Open()
+	if err != nil {
+		return nil //nolint:nilerr // it has ended meanwhile
+	}
+	defer h.Close()
+	if h.Wait(deathTimeout) {
+		return nil
+	}
+	if force {
+		return r.kill(c)
+	}
+	return fmt.Errorf("cannot delete container %s: its monitor (process %d) has not ended (delete --force)", c.ID, c.Monitor.PID)
+}

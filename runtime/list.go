@@ -1,0 +1,52 @@
+package runtime
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Entry is a container in a list: its state, and when it was created.
+type Entry struct {
+	specs.State
+	Created time.Time `json:"created"`
+}
+
+// List returns the containers of the root folder by ID. A folder that cannot be
+// read as a container is listed with an empty status: it is there, and delete
+// --force removes it.
+func (r *Runtime) List() ([]Entry, error) {
+	r.sweep()
+	entries, err := os.ReadDir(r.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []Entry
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), "@") {
+			continue
+		}
+		c, err := r.load(e.Name())
+		switch {
+		case errors.Is(err, ErrNotExist) && !exists(r.dir(e.Name())):
+			continue // deleted since the folder was read
+		case err != nil:
+			list = append(list, Entry{State: specs.State{ID: e.Name()}})
+		default:
+			list = append(list, Entry{*c.state(), c.Created})
+		}
+	}
+	return list, nil
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}

@@ -1,0 +1,94 @@
+package monitor
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Argv0 is the first argument by which a program of ours is the monitor.
+const Argv0 = "hybrid-monitor"
+
+// Descriptors that a monitor inherits, besides the container's standard ones.
+const (
+	ClaimFD     = 3 // the lock of the claim on the processor
+	HandshakeFD = 4 // a stream socket to create
+	StartFD     = 5 // the listening socket that start connects to
+)
+
+// The handshake between create and the monitor. create sends a Config; the monitor
+// answers Ready, or an error as text; create makes the container visible and sends
+// Commit. If the socket ends before Commit, create died: the monitor undoes
+// everything. So at every moment one of the two cleans up.
+const (
+	Ready  = "ready\n"
+	Commit = "commit\n"
+)
+
+// Config is what a monitor needs to know.
+type Config struct {
+	ID        string `json:"id"`
+	Dir       string `json:"dir"`     // the container's folder, once it is visible
+	Sysroot   string `json:"sysroot"` // of remoteproc.Host
+	Processor string `json:"processor"`
+}
+
+// Exit codes of a container, as its engine sees them.
+const (
+	ExitStopped   = 0   // stopped on request
+	ExitNotBooted = 1   // start failed, and said why
+	ExitKilled    = 137 // SIGKILL
+	ExitCrashed   = 139 // the firmware crashed
+	ExitTaken     = 143 // somebody else stopped the processor
+)
+
+// Exit is how a container ended.
+type Exit struct {
+	Code   int       `json:"code"`
+	Reason string    `json:"reason"`
+	Time   time.Time `json:"time"`
+}
+
+const exitFile = "exit.json"
+
+// WriteExit records, in the container's folder, how it ended. The first record
+// counts; a folder that is gone is no error.
+func WriteExit(dir string, e Exit) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, exitFile+".*")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), filepath.Join(dir, exitFile)); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// ReadExit returns how the container ended. Without a record the error wraps
+// fs.ErrNotExist.
+func ReadExit(dir string) (Exit, error) {
+	var e Exit
+	b, err := os.ReadFile(filepath.Join(dir, exitFile))
+	if err != nil {
+		return e, err
+	}
+	return e, json.Unmarshal(b, &e)
+}

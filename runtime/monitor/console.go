@@ -1,0 +1,166 @@
+package monitor
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
+)
+
+// Names of the files of a container's console in its folder: what the firmware
+// wrote, and what the monitor had to say about it.
+const (
+	ConsoleLog    = "console.log"
+	ConsoleOldLog = "console.log.1" // what was written before ConsoleLog
+)
+
+// maxLog is the size at which ConsoleLog becomes ConsoleOldLog, in bytes: the two
+// are in tmpfs, and it is memory that they take.
+const maxLog = 256 << 10
+
+// maxTraces is how many trace buffers of a firmware are followed.
+const maxTraces = 8
+
+// Times between two looks at the trace buffers: often while there is output, then
+// less and less. debugfs cannot be waited for.
+const (
+	minLook = 20 * time.Millisecond
+	maxLook = 500 * time.Millisecond
+)
+
+// console copies the firmware's output to the container's standard output and to
+// its log. It runs by itself, as an engine that does not read must not keep the
+// monitor from seeing a crash.
+type console struct {
+	processor *remoteproc.Processor
+	log       *logFile
+	traces    []*trace
+	writes    sync.Mutex // of the log: the monitor speaks too
+	flushes   chan chan struct{}
+	stop      chan struct{}
+}
+
+func newConsole(p *remoteproc.Processor, dir string) *console {
+	return &console{processor: p, log: &logFile{dir: dir}, flushes: make(chan chan struct{}), stop: make(chan struct{})}
+}
+
+// run follows the trace buffers until close.
+func (c *console) run() {
+	look := minLook
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			if c.copy() {
+				look = minLook
+			} else {
+				look = min(2*look, maxLook)
+			}
+			timer.Reset(look)
+		case done := <-c.flushes:
+			c.copy()
+			close(done)
+		case <-c.stop:
+			return
+		}
+	}
+}
+
+// flush copies what is there, and waits for it at most as long as an engine may
+// take to read.
+func (c *console) flush() {
+	done := make(chan struct{})
+	timeout := time.After(time.Second)
+	select {
+	case c.flushes <- done:
+	case <-timeout:
+		return
+	}
+	select {
+	case <-done:
+	case <-timeout:
+	}
+}
+
+func (c *console) close() { close(c.stop) }
+
+// copy copies what is new, and reports whether there was something.
+func (c *console) copy() bool {
+	if c.traces == nil {
+		c.open()
+	}
+	any := false
+	for _, t := range c.traces {
+		text, err := t.next()
+		if err == nil && len(text) > 0 {
+			any = true
+			c.write(os.Stdout, text)
+		}
+	}
+	return any
+}
+
+// open opens the trace buffers, which exist since the firmware was started.
+func (c *console) open() {
+	for n := range maxTraces {
+		f, err := c.processor.Trace(n)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err == nil {
+			c.traces = append(c.traces, &trace{file: f})
+		}
+	}
+}
+
+// say adds a line of the monitor itself, to standard error and the log.
+func (c *console) say(line string) { c.write(os.Stderr, []byte("hybrid: "+line+"\n")) }
+
+// write writes to the log first: standard output may have nobody who reads it.
+func (c *console) write(to *os.File, text []byte) {
+	c.writes.Lock()
+	c.log.write(text)
+	c.writes.Unlock()
+	_, _ = to.Write(text) // an engine that went away keeps no firmware from running
+}
+
+// logFile is a log that is bounded on disk.
+type logFile struct {
+	dir  string
+	file *os.File
+	size int64
+}
+
+// write loses what cannot be written: a full disk keeps no firmware from running.
+func (l *logFile) write(text []byte) {
+	if l.file == nil || l.size+int64(len(text)) > maxLog {
+		if err := l.turn(); err != nil {
+			return
+		}
+	}
+	n, _ := l.file.Write(text)
+	l.size += int64(n)
+}
+
+// turn starts a new file, and keeps the one before.
+func (l *logFile) turn() error {
+	name := filepath.Join(l.dir, ConsoleLog)
+	if l.file != nil {
+		l.file.Close()
+		l.file = nil
+		if err := os.Rename(name, filepath.Join(l.dir, ConsoleOldLog)); err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	l.file, l.size = f, 0
+	return nil
+}

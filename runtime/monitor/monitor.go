@@ -1,0 +1,278 @@
+// Package monitor is the container's init process: it boots the processor when
+// start asks, watches it, forwards the firmware's output, stops it, and exits with
+// the container's exit code. The engine that runs the container waits for it as for
+// any init, so exit codes, logs and statistics are the engine's own.
+//
+// It is small: one goroutine decides, three wait (for the kernel's log, for start,
+// for the trace buffers), and when nothing happens it wakes once a second.
+package monitor
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/runtime/claim"
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
+)
+
+// Times between two looks at the processor's state: seldom where the kernel's log
+// wakes us, often where it may not be read.
+const (
+	lookWithLog    = time.Second
+	lookWithoutLog = 100 * time.Millisecond
+)
+
+// Main is the monitor process; it returns the exit code.
+func Main() int {
+	// these would end the process, or stop it in the middle of something
+	signal.Ignore(unix.SIGHUP, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP)
+	stops := make(chan os.Signal, 1)
+	signal.Notify(stops, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT)
+
+	m, code := begin(stops)
+	if m == nil {
+		return code
+	}
+	exit := m.live()
+	if err := m.claim.Release(); err != nil {
+		m.console.say(fmt.Sprintf("cannot put %s back: %v", m.processor, err))
+		if exit.Code == ExitStopped {
+			exit = Exit{Code: ExitNotBooted, Reason: err.Error()}
+		}
+	}
+	_ = os.Remove(filepath.Join(m.config.Dir, StartSocket)) // nobody answers there any more
+	exit.Time = time.Now()
+	if err := WriteExit(m.config.Dir, exit); err != nil {
+		m.console.say(fmt.Sprintf("cannot record the exit code: %v", err))
+	}
+	return exit.Code
+}
+
+type monitor struct {
+	config    Config
+	processor *remoteproc.Processor
+	claim     *claim.Claim
+	starts    *os.File
+	console   *console
+	stops     <-chan os.Signal
+	device    *remoteproc.Device // keeps shutdown-on-release alive
+}
+
+// begin takes over from create. Without a monitor the int is the exit code.
+func begin(stops <-chan os.Signal) (*monitor, int) {
+	handshake := os.NewFile(HandshakeFD, "handshake")
+	defer handshake.Close()
+	m := &monitor{stops: stops}
+	in := bufio.NewReader(handshake)
+	if err := m.inherit(in); err != nil {
+		fmt.Fprintf(handshake, "monitor: %v\n", err)
+		return nil, ExitNotBooted
+	}
+	if _, err := io.WriteString(handshake, Ready); err == nil {
+		if line, _ := in.ReadString('\n'); line == Commit {
+			return m, 0
+		}
+	}
+	// create died, or could not make the container visible
+	if err := m.claim.Release(); err != nil {
+		fmt.Fprintf(os.Stderr, "hybrid: cannot put %s back: %v\n", m.processor, err)
+	}
+	return nil, ExitNotBooted
+}
+
+// inherit takes over what create opened.
+func (m *monitor) inherit(in *bufio.Reader) error {
+	for _, fd := range []int{ClaimFD, HandshakeFD, StartFD} {
+		unix.CloseOnExec(fd)
+	}
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("no configuration: %w", err)
+	}
+	if err := json.Unmarshal(line, &m.config); err != nil {
+		return err
+	}
+	host := remoteproc.Host{Root: m.config.Sysroot}
+	if m.processor, err = host.Processor(m.config.Processor); err != nil {
+		return err
+	}
+	if m.claim, err = claim.NewStore(host).Inherit(m.processor, os.NewFile(ClaimFD, "claim")); err != nil {
+		return err
+	}
+	m.starts = os.NewFile(StartFD, "start")
+	m.console = newConsole(m.processor, m.config.Dir)
+	return nil
+}
+
+// live waits for start and then for the end.
+func (m *monitor) live() Exit {
+	conns := make(chan *os.File)
+	done := make(chan struct{})
+	defer close(done)
+	go accept(m.starts, conns, done)
+	trim()
+	for {
+		select {
+		case <-m.stops:
+			return Exit{Code: ExitStopped, Reason: "stopped before it was started"}
+		case c := <-conns:
+			err := m.boot()
+			if err != nil {
+				fmt.Fprintln(c, err)
+				c.Close()
+				m.console.say(err.Error())
+				return Exit{Code: ExitNotBooted, Reason: err.Error()}
+			}
+			// the socket goes first: who is told that it runs must find it running
+			_ = os.Remove(filepath.Join(m.config.Dir, StartSocket))
+			_, _ = io.WriteString(c, StartDone)
+			c.Close()
+			return m.watch()
+		}
+	}
+}
+
+// accept passes on the connections that ask for a start. It ends with the process:
+// nothing wakes an accept(2) that waits.
+func accept(listener *os.File, conns chan<- *os.File, done <-chan struct{}) {
+	for {
+		c, err := acceptStart(listener)
+		if err != nil {
+			return
+		}
+		select {
+		case conns <- c:
+		case <-done:
+			c.Close()
+			return
+		}
+	}
+}
+
+// boot starts the firmware. The error has the kernel's own words.
+func (m *monitor) boot() error {
+	host := remoteproc.Host{Root: m.config.Sysroot}
+	log, lerr := host.Log(m.processor)
+	if lerr == nil {
+		defer log.Close()
+	}
+	err := m.claim.Configure()
+	if err == nil {
+		err = m.processor.Start()
+	}
+	if err == nil {
+		m.shutdownOnDeath()
+		return nil
+	}
+	var lines []string
+	if lerr == nil {
+		lines = reasons(log.Drain(32))
+	}
+	if len(lines) == 0 {
+		return fmt.Errorf("%s does not boot: %w", m.processor, err)
+	}
+	return fmt.Errorf("%s does not boot: %w: the kernel says: %s", m.processor, err, strings.Join(lines, "; "))
+}
+
+// reasons are the kernel's lines without what it says of every start.
+func reasons(lines []string) []string {
+	var r []string
+	for _, l := range lines {
+		if _, text, found := strings.Cut(l, ": "); found && strings.HasPrefix(l, "remoteproc ") {
+			l = text
+		}
+		if !strings.HasPrefix(l, "powering up") && !strings.HasPrefix(l, "Booting fw image") {
+			r = append(r, l)
+		}
+	}
+	return r
+}
+
+// shutdownOnDeath lets the kernel stop the core when this process is killed, where
+// it can. Elsewhere the next command of the runtime does it.
+func (m *monitor) shutdownOnDeath() {
+	d, err := m.processor.Device()
+	if err != nil {
+		return
+	}
+	if err := d.ShutdownOnRelease(true); err != nil {
+		d.Close()
+		return
+	}
+	m.device = d
+}
+
+// watch waits until the firmware ends: on request, by a crash, or by somebody else.
+func (m *monitor) watch() Exit {
+	go m.console.run()
+	defer m.console.close()
+	defer m.console.flush()
+	lines := make(chan string)
+	look := lookWithoutLog
+	if log, err := (remoteproc.Host{Root: m.config.Sysroot}).Log(m.processor); err == nil {
+		look = lookWithLog
+		done := make(chan struct{})
+		defer close(done)
+		defer log.Close()
+		go follow(log, lines, done)
+	}
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	said := ""
+	for {
+		state, err := m.processor.State()
+		switch {
+		case err != nil && !errors.Is(err, syscall.EINTR):
+			m.console.flush()
+			m.console.say(fmt.Sprintf("%s is gone: %v", m.processor, err))
+			return Exit{Code: ExitTaken, Reason: err.Error()}
+		case state == remoteproc.Crashed:
+			m.console.flush()
+			reason := "the firmware crashed"
+			if said != "" {
+				reason += ": " + said
+			}
+			m.console.say(reason)
+			return Exit{Code: ExitCrashed, Reason: reason}
+		case !state.Up():
+			m.console.flush()
+			reason := fmt.Sprintf("%s was stopped by somebody else: it is %s", m.processor, state)
+			m.console.say(reason)
+			return Exit{Code: ExitTaken, Reason: reason}
+		}
+		select {
+		case <-m.stops:
+			return Exit{Code: ExitStopped, Reason: "stopped on request"}
+		case line := <-lines:
+			if strings.Contains(line, "crash detected") {
+				said = reasons([]string{line})[0]
+			}
+		case <-ticker.C:
+		}
+	}
+}
+
+func follow(log *remoteproc.Log, lines chan<- string, done <-chan struct{}) {
+	for {
+		line, err := log.Next()
+		if err != nil {
+			return
+		}
+		select {
+		case lines <- line:
+		case <-done:
+			return
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/image"
+	"github.com/hybrid-containers/hybrid/runtime/bundle"
+	"github.com/hybrid-containers/hybrid/runtime/claim"
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
+)
+
+// machine is what targets are matched against: the board, and its processors.
+type machine struct {
+	identity   board.Identity
+	processors []*remoteproc.Processor
+}
+
+func (r *Runtime) machine() (*machine, error) {
+	processors, err := r.Host.Processors()
+	if err != nil {
+		return nil, err
+	}
+	// a system without a device tree has no board that an image could be made for
+	identity, err := board.Identify(r.Host.Root)
+	if err != nil {
+		return nil, err
+	}
+	return &machine{identity, processors}, nil
+}
+
+// fit is a processor that a target may run on.
+type fit struct {
+	processor *remoteproc.Processor
+	core      board.Core
+}
+
+// fits returns the processors that a target may run on. The board must match, the
+// kind of core must match, and a pin chooses among those: it never overrides them.
+func (m *machine) fits(t image.Target) ([]fit, error) {
+	if t.Board != "" {
+		if err := m.identity.Fits(t.Board); err != nil {
+			return nil, err
+		}
+	}
+	var cores, pinned []fit
+	for _, p := range m.processors {
+		core, ok := m.identity.Core(p.Compatible)
+		if !ok || (t.MCU != "" && !board.SameMCU(core.MCU, t.MCU)) {
+			continue
+		}
+		cores = append(cores, fit{p, core})
+		if t.Processor == "" || p.Is(t.Processor) {
+			pinned = append(pinned, fit{p, core})
+		}
+	}
+	switch {
+	case len(pinned) > 0:
+		return pinned, nil
+	case len(cores) > 0:
+		return nil, fmt.Errorf("processor %s wanted, what fits here is %s", t.Processor, names(cores))
+	case t.MCU != "":
+		return nil, fmt.Errorf("core %s wanted, this is %s with %s", t.MCU, m.identity, m.describe())
+	}
+	return nil, fmt.Errorf("this is %s with %s: no core that firmware may be put on", m.identity, m.describe())
+}
+
+func names(fits []fit) string {
+	var s []string
+	for _, f := range fits {
+		s = append(s, f.processor.String())
+	}
+	return strings.Join(s, ", ")
+}
+
+// describe lists the processors by kind of core.
+func (m *machine) describe() string {
+	var s []string
+	for _, p := range m.processors {
+		kind := "a core that is not hybrid's to use"
+		if core, ok := m.identity.Core(p.Compatible); ok {
+			kind = core.MCU
+		}
+		s = append(s, fmt.Sprintf("%s: %s", p, kind))
+	}
+	return strings.Join(s, ", ")
+}
+
+// take claims the first processor that is free, of those that fit the target and
+// can run the firmware. Of several that are busy the first is reported.
+func (r *Runtime) take(m *machine, fw *bundle.Firmware, id string) (*claim.Claim, board.Core, error) {
+	fits, err := m.fits(fw.Target)
+	if err != nil {
+		return nil, board.Core{}, fmt.Errorf("%s: %w", fw.Name, err)
+	}
+	var refused, busy error
+	for _, f := range fits {
+		if err := runs(fw, f.core); err != nil {
+			refused = first(refused, err)
+			continue
+		}
+		c, err := r.claims().Take(f.processor, claim.Holder{ID: id, Root: r.Root})
+		if err == nil {
+			return c, f.core, nil
+		}
+		if b := (*claim.BusyError)(nil); !errors.As(err, &b) {
+			return nil, board.Core{}, err
+		}
+		busy = first(busy, err)
+	}
+	return nil, board.Core{}, first(busy, refused)
+}
+
+func first(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// runs refuses what the core cannot run, before anything is touched.
+func runs(fw *bundle.Firmware, core board.Core) error {
+	for _, finding := range fw.ELF.Check(core) {
+		if finding.Fatal {
+			return fmt.Errorf("%s: %s", fw.Name, finding.Message)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+// Package runtime is the life of a container whose program is firmware on a remote
+// processor: the operations of the OCI runtime specification, one file a verb.
+//
+// A container is a folder and a process. The folder holds what cannot be derived;
+// it becomes visible complete, by one rename, and disappears by another. The
+// process is the monitor (package monitor), the container's init. Everything else,
+// the state above all, is asked of the kernel at every call.
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hybrid-containers/hybrid/runtime/claim"
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
+)
+
+// Runtime is the containers below one root folder.
+type Runtime struct {
+	// Root holds a folder for each container.
+	Root string
+	// Host is the system whose processors are used.
+	Host remoteproc.Host
+}
+
+// New returns the containers below root on the system below sysroot; an empty root
+// is the default one of that system, /run/hybrid/containers.
+func New(root, sysroot string) (*Runtime, error) {
+	if sysroot == "" {
+		sysroot = "/"
+	}
+	sysroot, err := filepath.Abs(sysroot)
+	if err != nil {
+		return nil, err
+	}
+	if root == "" {
+		root = filepath.Join(sysroot, "run/hybrid/containers")
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		return nil, err
+	}
+	return &Runtime{Root: root, Host: remoteproc.Host{Root: sysroot}}, nil
+}
+
+func (r *Runtime) claims() *claim.Store { return claim.NewStore(r.Host) }
+
+// Errors that callers decide on. The runc shim looks for these very words.
+var (
+	ErrNotExist   = errors.New("does not exist")
+	ErrNotRunning = errors.New("container not running")
+)
+
+// ExistsError reports an ID that is taken.
+type ExistsError struct{ ID string }
+
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("container with id exists: %s (hybrid-runtime delete %s)", e.ID, e.ID)
+}
+
+// maxID is the longest ID, in bytes: with a suffix it must be a file name.
+const maxID = 200
+
+// checkID lets through what runc does: letters, digits, _ + - and dots, not only dots.
+func checkID(id string) error {
+	if id == "" || len(id) > maxID || id == "." || id == ".." {
+		return fmt.Errorf("container id %q: want 1 to %d letters, digits, or any of _+-.", id, maxID)
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '_', c == '+', c == '-', c == '.':
+		default:
+			return fmt.Errorf("container id %q holds %q: want letters, digits, or any of _+-.", id, c)
+		}
+	}
+	return nil
+}
+
+// Folders that are being made or removed start with a character that no ID has.
+const (
+	makingPrefix   = "@making-"
+	removingPrefix = "@removing-"
+)
+
+func (r *Runtime) dir(id string) string { return filepath.Join(r.Root, id) }
+
+// sweep finishes what killed commands left: processors without a monitor, folders
+// half made or half removed. What it cannot finish now stays for the next one.
+func (r *Runtime) sweep() {
+	for _, pattern := range []string{makingPrefix + "*", removingPrefix + "*"} {
+		dirs, err := filepath.Glob(filepath.Join(r.Root, pattern))
+		if err != nil {
+			continue // only a pattern that makes no sense
+		}
+		for _, dir := range dirs {
+			if maker, err := lockFolder(dir); err == nil {
+				_ = os.RemoveAll(dir)
+				maker.Close()
+			}
+		}
+	}
+	r.claims().Sweep()
+}
