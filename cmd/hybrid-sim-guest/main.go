@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,26 +44,8 @@ func run() error {
 	}
 	defer port.Close()
 	reaper := guest.NewReaper()
-	if err := installBusybox(reaper); err != nil {
-		return err
-	}
 	s := &guest.Server{Mount: greet, Flush: unix.Sync}
 	return s.Serve(port, reaper)
-}
-
-// installBusybox makes links for all commands of busybox.
-func installBusybox(reaper *guest.Reaper) error {
-	ended := make(chan syscall.WaitStatus, 1)
-	_, err := reaper.Start("/bin/busybox", []string{"busybox", "--install", "-s"},
-		&syscall.ProcAttr{Dir: "/", Files: []uintptr{0, 1, 2}},
-		func(ws syscall.WaitStatus, _ *syscall.Rusage) { ended <- ws })
-	if err != nil {
-		return fmt.Errorf("busybox: %w", err)
-	}
-	if ws := <-ended; ws.ExitStatus() != 0 {
-		return fmt.Errorf("busybox --install: exit status %d", ws.ExitStatus())
-	}
-	return nil
 }
 
 func mountAll() error {

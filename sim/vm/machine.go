@@ -106,7 +106,6 @@ func closeAll(files ...*os.File) {
 
 // arguments is QEMU's command line.
 func arguments(shares []Share, kernel string, verbose bool) []string {
-	// tests of cryptography take longer than all the rest of the boot
 	loglevel := 4
 	if verbose {
 		loglevel = 7
@@ -118,7 +117,9 @@ func arguments(shares []Share, kernel string, verbose bool) []string {
 		"-object", "memory-backend-file,id=shared,size=16M,share=on,mem-path=" + qemu.Path(fileMemory),
 		"-numa", "node,nodeid=0,cpus=0,memdev=ram", "-numa", "node,nodeid=1,memdev=shared",
 		"-kernel", escape(kernel), "-initrd", qemu.Path(fileInitrd), "-dtb", qemu.Path(fileDTB),
-		"-append", fmt.Sprintf("console=ttyAMA0 loglevel=%d panic=-1 cryptomgr.notests", loglevel),
+		// self-tests of cryptography take longer than all the rest of the boot, write
+		// protection of the kernel's code makes QEMU translate it again with each module
+		"-append", fmt.Sprintf("console=ttyAMA0 loglevel=%d panic=-1 cryptomgr.notests rodata=off", loglevel),
 		"-no-reboot",
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", qemu.FD(fileConsole)), "-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=qtest,fd=%d", qemu.FD(fileQtest)), "-qtest", "chardev:qtest", "-qtest-log", "none",
@@ -194,7 +195,26 @@ func initramfs(files *debian.Files, init string) ([]byte, error) {
 	if err := add("init", init); err != nil {
 		return nil, err
 	}
-	if err := add("bin/busybox", files.Busybox); err != nil {
+	busybox, err := os.ReadFile(files.Busybox)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.File("bin/busybox", 0o755, busybox); err != nil {
+		return nil, err
+	}
+	applets, err := debian.Applets(busybox)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range applets {
+		if name == "busybox" { // a command of its own, too
+			continue
+		}
+		if err := w.Symlink("bin/"+name, "busybox"); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Symlink("usr/bin/env", "/bin/busybox"); err != nil { // scripts start with it
 		return nil, err
 	}
 	for _, m := range files.Modules {
@@ -202,7 +222,7 @@ func initramfs(files *debian.Files, init string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	for _, folder := range []string{"dev", "etc", "lib/firmware", "proc", "root", "sys", "tmp", "run", "sbin", "usr/bin", "usr/sbin", "var/lib"} {
+	for _, folder := range []string{"dev", "etc", "lib/firmware", "proc", "root", "sys", "tmp", "run", "sbin", "usr/sbin", "var/lib"} {
 		if err := w.Folder(folder); err != nil {
 			return nil, err
 		}

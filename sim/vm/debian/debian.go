@@ -5,8 +5,10 @@
 package debian
 
 import (
+	"bytes"
 	"context"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -30,11 +32,10 @@ var Modules = []string{
 	"virtio_mmio", "virtio_console", "9p", "9pnet_virtio", // the connection to the host
 	"stm32_rproc", "stm32-ipcc", // the core, its mailbox
 	"virtio_rpmsg_bus", "rpmsg_ns", "rpmsg_ctrl", "rpmsg_char", "rpmsg_tty",
-	"overlay",
 }
 
 // layout is the form of a cached folder; a change to it or to Modules needs another.
-const layout = "linux-armhf-1"
+const layout = "linux-armhf-2"
 
 // Files are what a boot needs. They are read only, and may be in use by others.
 type Files struct {
@@ -163,11 +164,50 @@ func fetch(ctx context.Context, work string, progress io.Writer) error {
 		return fmt.Errorf("%s: %w", kernel, err)
 	}
 	for i, m := range modules {
-		if err := os.Rename(m, filepath.Join(out, "modules", fmt.Sprintf("%02d-%s", i, filepath.Base(m)))); err != nil {
+		b, err := os.ReadFile(m)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(out, "modules", fmt.Sprintf("%02d-%s", i, filepath.Base(m)))
+		if err := os.WriteFile(to, unsigned(b), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unsigned cuts the signature off a module: apt has verified it already, and the
+// kernel takes a quarter of a second to do so again. Its end is struct
+// module_signature (12 bytes, the last four are the length) and a marker.
+func unsigned(module []byte) []byte {
+	const marker, trailer = "~Module signature appended~\n", 12
+	body, ok := bytes.CutSuffix(module, []byte(marker))
+	if !ok || len(body) < trailer {
+		return module
+	}
+	length := uint64(binary.BigEndian.Uint32(body[len(body)-4:]))
+	body = body[:len(body)-trailer]
+	if length > uint64(len(body)) {
+		return module
+	}
+	return body[:uint64(len(body))-length]
+}
+
+// Applets are the commands that a busybox has, from its own table: names, each
+// ended by a zero, in alphabetical order, ended by an empty one.
+func Applets(busybox []byte) ([]string, error) {
+	at := bytes.Index(busybox, []byte("\x00[\x00[[\x00"))
+	if at < 0 {
+		return nil, errors.New("busybox has no table of its commands")
+	}
+	var names []string
+	for name := range bytes.SplitSeq(busybox[at+1:], []byte{0}) {
+		if len(name) == 0 {
+			break
+		}
+		names = append(names, string(name))
+	}
+	return names, nil
 }
 
 // inOrder finds modules by name below dir, and what they depend on, each behind its
