@@ -1,0 +1,211 @@
+// Package sysfs is a simulated remoteproc: the interface of the Linux kernel to
+// remote processors, served over FUSE for a folder that stands for /, with cores
+// that only pretend to run.
+//
+// What the kernel answers is imitated to the errno: which write is refused in which
+// state, what start makes of a firmware file, what a crash does with and without
+// recovery. It follows drivers/remoteproc of Linux 6.1; see Config.StopCrashed for
+// what has changed since. What firmware does is not imitated but commanded, through
+// the control file or the methods of Core.
+//
+// Under the folder DIR of Mount:
+//
+//	DIR/sys/class/remoteproc/remoteprocN        name firmware state recovery coredump uevent device
+//	DIR/sys/kernel/debug/remoteproc/remoteprocN traceM crash recovery coredump name resource_table carveout_memories
+//	DIR/sys/module/firmware_class/parameters    path
+//	DIR/sys/firmware/devicetree/base            compatible model, a folder for each core's node
+//	DIR/sim/remoteprocN/control                 what the core does; reading it shows the commands
+//
+// Firmware is looked for in DIR/lib/firmware and the other folders in which the
+// kernel looks, inside of DIR; compressed firmware is not. DIR/lib/firmware, DIR/run
+// and DIR/dev are plain folders.
+//
+// Not simulated: /dev/kmsg, /dev/remoteprocN, core dumps, virtio and rpmsg devices.
+package sysfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/board"
+)
+
+// FirmwareName in Config.Greeting stands for the name of the firmware file.
+const FirmwareName = "{firmware}"
+
+// Config is a simulated board.
+type Config struct {
+	// Compatible are the strings of the device tree's root, most specific first.
+	Compatible []string
+	// Model is the device tree's name for the board.
+	Model string
+	// Processors are remoteproc0, remoteproc1, …
+	Processors []Processor
+	// Greeting, unless empty, is a line that every firmware with a trace buffer
+	// prints at every boot. FirmwareName in it is replaced.
+	Greeting string
+	// StopCrashed lets a crashed core be stopped, as Linux 6.1.192 does. Without,
+	// stopping it is EINVAL, as in 6.1.176 and 6.12.95.
+	StopCrashed bool
+	// Log, unless nil, receives the lines that the kernel would log. It is called by
+	// one goroutine at a time.
+	Log io.Writer
+}
+
+// Processor is a remote processor.
+type Processor struct {
+	// Name is the name attribute, chosen by the driver.
+	Name string
+	// NodeName is the name of the device-tree node, different for each processor.
+	NodeName string
+	// Compatible are the strings of the node, most specific first.
+	Compatible []string
+	// Memory is where firmware may be loaded to, by device address. A region's name
+	// is what a carveout of a resource table may refer to.
+	Memory []board.Region
+	// Firmware is the firmware attribute's first value; empty is the kernel's own
+	// default, rproc-NAME-fw.
+	Firmware string
+	// Attached says that a boot loader started the core: its state is detached.
+	Attached bool
+	// AttachedTrace is the size in bytes of the trace buffer of the firmware that the
+	// boot loader started, at the start of the first memory; 0 is none.
+	AttachedTrace uint32
+	// TableRequired refuses firmware without a good resource table, as the kernel's
+	// own loader does. The drivers of i.MX and STM32 do not.
+	TableRequired bool
+	// ReadOnly makes all attributes read-only, for processors that Linux must leave
+	// alone.
+	ReadOnly bool
+}
+
+func (c Config) check() error {
+	nodes := map[string]bool{}
+	for i, p := range c.Processors {
+		switch {
+		case p.Name == "" || strings.ContainsAny(p.Name, "/\n\x00"):
+			return fmt.Errorf("processor %d: %q is not a name", i, p.Name)
+		case p.NodeName == "" || strings.ContainsAny(p.NodeName, "/\n\x00") || p.NodeName == "." || p.NodeName == "..":
+			return fmt.Errorf("processor %d (%s): %q is not a name of a device-tree node", i, p.Name, p.NodeName)
+		case nodes[p.NodeName]:
+			return fmt.Errorf("processor %d (%s): there is another with the device-tree node %q", i, p.Name, p.NodeName)
+		}
+		nodes[p.NodeName] = true
+	}
+	return nil
+}
+
+// Server is a mounted simulation. Its methods may be called from any goroutine.
+type Server struct {
+	cores  []*Core
+	mounts []mount
+}
+
+type mount struct {
+	dir    string
+	server *fuse.Server
+}
+
+// Mount serves the board under dir, and makes the folders that are missing. It
+// needs root and /dev/fuse. What a killed process left mounted there is unmounted
+// first; anything else that is mounted on dir/sys or dir/sim stays below.
+func Mount(dir string, config Config) (*Server, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	release, err := kernelRelease()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"sys", "sim"} {
+		if err := clean(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{"sys", "sim", "lib/firmware", "run", "dev"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	files := &search{root: dir, release: release}
+	k := &kernel{open: files.open, greeting: config.Greeting, stopCrashed: config.StopCrashed, log: config.Log}
+	k.inodes.Store(1 << 32)
+	s := &Server{}
+	for i, p := range config.Processors {
+		s.cores = append(s.cores, newCore(k, fmt.Sprintf("remoteproc%d", i), p))
+	}
+	for name, root := range map[string]*folder{"sys": sysTree(config, s.cores, files), "sim": simTree(s.cores)} {
+		server, err := serve(filepath.Join(dir, name), root)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("mount %s: %w", filepath.Join(dir, name), err), s.Unmount())
+		}
+		s.mounts = append(s.mounts, mount{filepath.Join(dir, name), server})
+	}
+	return s, nil
+}
+
+// clean unmounts what a server left that was killed: nobody answers there.
+func clean(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, unix.ENOTCONN) {
+		return nil
+	}
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s, which a killed process left: %w", dir, err)
+	}
+	return nil
+}
+
+func serve(dir string, root *folder) (*fuse.Server, error) {
+	return fs.Mount(dir, root, &fs.Options{
+		NullPermissions: true,
+		MountOptions: fuse.MountOptions{
+			FsName: "remoteproc", Name: "hybrid-sim",
+			DirectMountStrict: true,
+			AllowOther:        true,
+			Options:           []string{"default_permissions"},
+			DisableXAttrs:     true,
+			// it logs replies to those who were interrupted meanwhile
+			Logger: log.New(io.Discard, "", 0),
+		},
+	})
+}
+
+// Core is remoteproc<n>, counted from 0.
+func (s *Server) Core(n int) *Core { return s.cores[n] }
+
+// Unmount ends the simulation. It does not wait for those who still have files
+// open: what they read or write fails from then on.
+func (s *Server) Unmount() error {
+	for _, c := range s.cores {
+		c.close()
+	}
+	var errs []error
+	for _, m := range s.mounts {
+		err := unix.Unmount(m.dir, 0)
+		if errors.Is(err, unix.EBUSY) {
+			// MNT_FORCE cuts the connection, else the server would live on for the
+			// sake of the last open file
+			err = unix.Unmount(m.dir, unix.MNT_DETACH|unix.MNT_FORCE)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("unmount %s: %w", m.dir, err))
+			continue
+		}
+		m.server.Wait()
+	}
+	s.cores, s.mounts = nil, nil
+	return errors.Join(errs...)
+}

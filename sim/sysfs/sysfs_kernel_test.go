@@ -1,0 +1,302 @@
+//go:build kernel
+
+package sysfs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
+	"github.com/hybrid-containers/hybrid/sim/sysfs"
+	"github.com/hybrid-containers/hybrid/sim/sysfs/elftest"
+)
+
+const (
+	class = "sys/class/remoteproc/remoteproc0/"
+	debug = "sys/kernel/debug/remoteproc/remoteproc0/"
+)
+
+func config() sysfs.Config {
+	return sysfs.Config{
+		Compatible: []string{"fsl,imx8mm-evk", "fsl,imx8mm"},
+		Model:      "FSL i.MX8MM EVK board",
+		Processors: []sysfs.Processor{
+			{
+				Name: "imx-rproc", NodeName: "imx8mm-cm4", Compatible: []string{"fsl,imx8mm-cm4"},
+				Memory: []board.Region{{Name: "m_core", Start: 0x60000000, Size: 1 << 20}},
+			},
+			{Name: "boot", NodeName: "boot", Attached: true, Memory: []board.Region{{Start: 0x1000, Size: 0x1000}}, AttachedTrace: 256},
+		},
+		Greeting: "booted " + sysfs.FirmwareName,
+	}
+}
+
+// firmware has its trace buffer in a segment, as linkers do it.
+func firmware() []byte {
+	return elftest.File{
+		Segments: []elftest.Segment{{Addr: 0x60000000, Data: []byte("code"), MemSize: 0x2000}},
+		Table:    elftest.Table(elftest.Trace(0x60001000, 64, "trace")),
+	}.Bytes()
+}
+
+// mount serves a board until the test ends; by then nothing of it may be left.
+func mount(t *testing.T, c sysfs.Config) (string, *sysfs.Server) {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := sysfs.Mount(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Unmount(); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+		if b, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(b), dir) {
+			t.Error("still mounted")
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, "lib/firmware/a.elf"), firmware(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir, s
+}
+
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func write(t *testing.T, dir, name, value string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRuntime lets the runtime's own view of the kernel drive the simulation.
+func TestRuntime(t *testing.T) {
+	dir, server := mount(t, config())
+	host := remoteproc.Host{Root: dir}
+	ps, err := host.Processors()
+	if err != nil || len(ps) != 2 {
+		t.Fatalf("processors %v, %v", ps, err)
+	}
+	p := ps[0]
+	if p.Name != "imx-rproc" || p.Node != "imx8mm-cm4" || fmt.Sprint(p.Compatible) != "[fsl,imx8mm-cm4]" {
+		t.Fatalf("processor %+v", p)
+	}
+	for _, err := range []error{p.SetRecovery(false), p.SetFirmware("a.elf"), p.Start()} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.SetFirmware("b.elf"); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("firmware while running: %v", err)
+	}
+	write(t, dir, "sim/remoteproc0/control", "trace hello\n")
+	trace, err := p.Trace(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trace.Close()
+	if b, _ := io.ReadAll(trace); string(b) != "booted a.elf\nhello\n" {
+		t.Errorf("trace %q", b)
+	}
+	if err := p.Crash(remoteproc.Watchdog); err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() bool { s, _ := p.State(); return s == remoteproc.Crashed })
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := p.State(); s != remoteproc.Offline || err != nil {
+		t.Errorf("state %s, %v", s, err)
+	}
+	if _, err := p.Trace(0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("trace after stop: %v", err)
+	}
+	if got := read(t, dir, "sys/firmware/devicetree/base/compatible"); got != "fsl,imx8mm-evk\x00fsl,imx8mm\x00" {
+		t.Errorf("compatible %q", got)
+	}
+	if got := read(t, dir, "sys/firmware/devicetree/base/model"); got != "FSL i.MX8MM EVK board\x00" {
+		t.Errorf("model %q", got)
+	}
+	if err := server.Core(0).Trace("x"); !errors.Is(err, sysfs.ErrNoFirmware) {
+		t.Errorf("trace of nothing: %v", err)
+	}
+}
+
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if done() {
+			return
+		}
+	}
+	t.Fatal("waited for 5 s in vain")
+}
+
+func TestFiles(t *testing.T) {
+	dir, _ := mount(t, config())
+	for name, want := range map[string]struct {
+		mode fs.FileMode
+		size int64
+	}{
+		class + "name":     {0o444, 4096},
+		class + "state":    {0o644, 4096},
+		class + "firmware": {0o644, 4096},
+		debug + "crash":    {0o200, 0},
+		debug + "recovery": {0o600, 0},
+		debug + "name":     {0o400, 0},
+		"sys/kernel/debug": {fs.ModeDir | 0o700, 0},
+		"sys/module/firmware_class/parameters/path": {0o644, 4096},
+	} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Error(err)
+		} else if info.Mode() != want.mode || info.Size() != want.size && !info.IsDir() {
+			t.Errorf("%s: mode %v, %d bytes", name, info.Mode(), info.Size())
+		}
+	}
+	for name, want := range map[string]error{
+		class + "name":    unix.EACCES, // even for root
+		class + "missing": unix.EACCES, // what O_CREAT makes of it
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644); !errors.Is(err, want) {
+			t.Errorf("write %s: %v, want %v", name, err, want)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, class+"name")); !errors.Is(err, unix.EPERM) {
+		t.Errorf("remove an attribute: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, class+"x"), 0o755); !errors.Is(err, unix.EPERM) {
+		t.Errorf("make a folder: %v", err)
+	}
+}
+
+// TestFlock has two descriptors contend for an attribute and for a folder.
+func TestFlock(t *testing.T) {
+	dir, _ := mount(t, config())
+	for _, name := range []string{class + "state", class} {
+		a, b := open(t, filepath.Join(dir, name)), open(t, filepath.Join(dir, name))
+		if err := unix.Flock(int(a.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Flock(int(b.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+			t.Errorf("second lock of %s: %v", name, err)
+		}
+		a.Close()
+		if err := unix.Flock(int(b.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			t.Errorf("lock of %s after the first was closed: %v", name, err)
+		}
+	}
+}
+
+func open(t *testing.T, name string) *os.File {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// TestOpenFile sees the present through a file that was opened before.
+func TestOpenFile(t *testing.T) {
+	dir, _ := mount(t, config())
+	write(t, dir, class+"firmware", "a.elf")
+	state, b := open(t, filepath.Join(dir, class+"state")), make([]byte, 64)
+	for _, step := range []struct{ write, want string }{{"start", "running\n"}, {"stop", "offline\n"}, {"start\n", "running\n"}} {
+		write(t, dir, class+"state", step.write)
+		n, err := state.ReadAt(b, 0)
+		if string(b[:n]) != step.want || err != io.EOF {
+			t.Errorf("after %q: %q, %v", step.write, b[:n], err)
+		}
+	}
+}
+
+// TestConcurrency has readers and writers at everything at once, for the race
+// detector, and for deadlocks.
+func TestConcurrency(t *testing.T) {
+	dir, server := mount(t, config())
+	write(t, dir, class+"firmware", "a.elf")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	loop := func(f func()) {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				f()
+			}
+		})
+	}
+	for range 2 {
+		for _, name := range []string{class + "state", class + "firmware", debug + "trace0", debug + "resource_table"} {
+			loop(func() { _, _ = os.ReadFile(filepath.Join(dir, name)) })
+		}
+		for _, w := range []struct{ name, value string }{
+			{class + "state", "start"}, {class + "state", "stop"}, {debug + "crash", "1"},
+			{class + "recovery", "recover"}, {"sim/remoteproc0/control", "trace x"}, {class + "firmware", "a.elf"},
+		} {
+			loop(func() { _ = os.WriteFile(filepath.Join(dir, w.name), []byte(w.value), 0) })
+		}
+		loop(func() { _, _ = os.ReadDir(filepath.Join(dir, debug)) })
+	}
+	loop(func() { server.Core(0).Crash(sysfs.FatalError) })
+	wg.Wait()
+}
+
+// TestUnmount ends while files are open and a start is under way.
+func TestUnmount(t *testing.T) {
+	dir := t.TempDir()
+	before := runtime.NumGoroutine()
+	s, err := sysfs.Mount(dir, config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "lib/firmware/a.elf"), firmware(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, class+"firmware", "a.elf")
+	write(t, dir, "sim/remoteproc0/control", "boot-delay 1h")
+	held, err := os.Open(filepath.Join(dir, class+"state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	started := make(chan error)
+	go func() { started <- os.WriteFile(filepath.Join(dir, class+"state"), []byte("start"), 0) }()
+	time.Sleep(20 * time.Millisecond)
+	begin := time.Now()
+	if err := s.Unmount(); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begin); d > time.Second {
+		t.Errorf("unmounting took %v", d)
+	}
+	if err := <-started; err == nil {
+		t.Error("a start that was cut short succeeded")
+	}
+	if _, err := held.Read(make([]byte, 1)); err == nil {
+		t.Error("a file of the simulation can still be read")
+	}
+	await(t, func() bool { return runtime.NumGoroutine() <= before })
+}
