@@ -170,8 +170,8 @@ func (b *Bridge) step(ctx context.Context, now time.Time) (active bool, err erro
 		}
 	}
 	moved := b.mailbox(now)
-	err = b.interrupts()
-	return active || moved, err
+	changed, err := b.interrupts()
+	return active || moved || changed, err
 }
 
 // hold stops the core and forgets what it was about to do.
@@ -218,8 +218,9 @@ func (b *Bridge) finishShutdown() {
 	atomic.AndUint32(b.reg(regMailbox+mailboxSR), ^uint32(chShutdown))
 }
 
-// interrupts computes the levels of the mailbox's lines to Linux.
-func (b *Bridge) interrupts() error {
+// interrupts computes the levels of the mailbox's lines to Linux, and reports whether
+// any has changed.
+func (b *Bridge) interrupts() (changed bool, err error) {
 	control, mask := b.load(regMailbox+mailboxCR), b.load(regMailbox+mailboxMR)
 	received := b.load(regMailbox+proc1+mailboxSR) &^ mask & 0xffff
 	free := ^b.load(regMailbox+mailboxSR) &^ (mask >> 16) & (1<<mailboxChan - 1)
@@ -234,9 +235,10 @@ func (b *Bridge) interrupts() error {
 			continue
 		}
 		if err := b.irqs.Set(line.irq, line.level); err != nil {
-			return err
+			return changed, err
 		}
 		b.levels[line.irq] = line.level
+		changed = true
 	}
-	return nil
+	return changed, nil
 }

@@ -1,0 +1,188 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// chip is a bridge whose core and interrupts write down what happens to them.
+type chip struct {
+	*Bridge
+	events []string
+	locked bool
+	fail   error
+	now    time.Time
+}
+
+func newChip(t *testing.T) *chip {
+	t.Helper()
+	c := &chip{now: time.Unix(1000, 0)}
+	c.Bridge = New(make([]byte, 16<<20), c, irqs{c}, slog.New(slog.DiscardHandler))
+	return c
+}
+
+func (c *chip) Release(context.Context) error {
+	c.events = append(c.events, "release")
+	return c.fail
+}
+
+func (c *chip) Reset() {
+	c.events = append(c.events, "reset")
+	c.locked = false
+}
+
+func (c *chip) Locked() bool { return c.locked }
+
+type irqs struct{ c *chip }
+
+func (i irqs) Set(irq int, level bool) error {
+	i.c.events = append(i.c.events, fmt.Sprintf("irq %d %v", irq, level))
+	return nil
+}
+
+func (c *chip) store(offset int, v uint32) { atomic.StoreUint32(c.reg(offset), v) }
+
+// expect steps the bridge once and compares what happened.
+func (c *chip) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	c.events = nil
+	c.now = c.now.Add(time.Millisecond)
+	active, err := c.step(t.Context(), c.now)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if !slices.Equal(c.events, want) {
+		t.Errorf("%s: %q, want %q", what, c.events, want)
+	}
+	if len(want) > 0 && !active {
+		t.Errorf("%s: the bridge says that nothing happened", what)
+	}
+}
+
+func TestReset(t *testing.T) {
+	c := newChip(t)
+	c.expect(t, "power on")
+	c.store(regPDDS, 0)
+	c.expect(t, "start", "release")
+	c.expect(t, "running")
+	c.store(regPDDS, 1)
+	c.store(regReset, 1)
+	c.expect(t, "stop", "reset")
+	if c.load(regReset) != 0 {
+		t.Error("the reset is not acknowledged")
+	}
+	c.expect(t, "stopped")
+	c.store(regPDDS, 0)
+	c.expect(t, "start again", "release")
+}
+
+func TestCrash(t *testing.T) {
+	for name, crash := range map[string]func(*chip){
+		"doorbell": func(c *chip) { c.store(regCrash, 5) },
+		"lockup":   func(c *chip) { c.locked = true },
+	} {
+		c := newChip(t)
+		c.store(regPDDS, 0)
+		c.expect(t, name+": start", "release")
+		crash(c)
+		c.expect(t, name, "reset", "irq 100 true", "irq 100 false")
+		c.expect(t, name+": crashed once")
+		// recovery: Linux resets, loads and starts
+		c.store(regPDDS, 1)
+		c.store(regReset, 1)
+		c.expect(t, name+": recovery", "reset")
+		c.store(regPDDS, 0)
+		c.expect(t, name+": start again", "release")
+	}
+}
+
+func TestCrashOfNobody(t *testing.T) {
+	c := newChip(t)
+	c.store(regCrash, 1)
+	c.expect(t, "doorbell of a core in reset")
+	c.store(regPDDS, 0)
+	c.store(regCrash, 1)
+	c.expect(t, "doorbell from before the start", "release")
+}
+
+func TestReleaseFails(t *testing.T) {
+	c := newChip(t)
+	c.fail = errors.New("no core")
+	c.store(regPDDS, 0)
+	if _, err := c.step(t.Context(), c.now); !errors.Is(err, c.fail) {
+		t.Errorf("step: %v", err)
+	}
+	c.store(regPDDS, 0)
+	if err := c.Run(t.Context()); !errors.Is(err, c.fail) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+func TestMailbox(t *testing.T) {
+	const linux, core = regMailbox, regMailbox + proc1
+	c := newChip(t)
+	c.store(linux+mailboxMR, 0xffff_ffff)
+	c.store(linux+mailboxCR, 1<<16|1)
+	c.expect(t, "all masked")
+
+	// Linux sends on channel 0 and waits until it is free again
+	c.store(linux+mailboxSCR, 1<<16)
+	c.store(linux+mailboxMR, ^uint32(1<<16))
+	c.expect(t, "Linux sends")
+	if got := c.load(linux + mailboxSR); got != 1 {
+		t.Fatalf("channels occupied by Linux: %#x", got)
+	}
+	c.store(core+mailboxSCR, 1)
+	c.expect(t, "the core has read", "irq 102 true")
+	c.store(linux+mailboxMR, 0xffff_ffff)
+	c.expect(t, "Linux masks", "irq 102 false")
+
+	// the core sends on channel 1
+	c.store(linux+mailboxMR, ^uint32(2))
+	c.store(core+mailboxSCR, 2<<16)
+	c.expect(t, "the core sends", "irq 101 true")
+	c.expect(t, "a level stays")
+	c.store(linux+mailboxSCR, 2)
+	c.expect(t, "Linux has read", "irq 101 false")
+}
+
+func TestShutdown(t *testing.T) {
+	const linux, core = regMailbox, regMailbox + proc1
+	start := func() *chip {
+		c := newChip(t)
+		c.store(linux+mailboxMR, ^uint32(chShutdown<<16))
+		c.store(linux+mailboxCR, 1<<16)
+		c.store(linux+mailboxSCR, chShutdown<<16) // occupied first, so that free is an event
+		c.store(regPDDS, 0)
+		c.expect(t, "start and shutdown request", "release")
+		return c
+	}
+
+	c := start()
+	c.store(core+mailboxSCR, chShutdown)
+	c.expect(t, "acknowledged: halted before Linux hears", "reset", "irq 102 true")
+
+	c = start()
+	for range 250 {
+		c.expect(t, "patience")
+	}
+	c.expect(t, "not acknowledged", "reset", "irq 102 true")
+	c.expect(t, "once")
+}
+
+func TestRunEnds(t *testing.T) {
+	c := newChip(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
