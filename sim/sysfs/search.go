@@ -60,7 +60,7 @@ func (s *search) open(name string) ([]byte, error) {
 		return nil, errorf(unix.EINVAL, "Firmware load for '%s' refused, path contains '..' component", name)
 	}
 	s.mu.Lock()
-	first, _, _ := strings.Cut(s.parameter, "\n")
+	first := s.parameter // with its newline: only Linux 6.3 and later cut it off
 	s.mu.Unlock()
 	var data []byte
 	err := error(unix.ENOENT)

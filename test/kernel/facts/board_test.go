@@ -1,0 +1,115 @@
+//go:build kernel && !arm
+
+package facts
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hybrid-containers/hybrid/sim/vm"
+)
+
+// TestVirtualBoard runs the list on the kernel of the virtual board: the same test
+// binary, built for it. Every fact must pass there by name.
+func TestVirtualBoard(t *testing.T) {
+	dir := t.TempDir()
+	build(t, "test", "-c", "-tags", "kernel", "-o", filepath.Join(dir, "facts.test"), ".")
+	build(t, "build", "-o", filepath.Join(dir, "hybrid-sim-guest"), "../../../cmd/hybrid-sim-guest")
+
+	linux, err := vm.Start(t.Context(), vm.Config{
+		GuestInit: filepath.Join(dir, "hybrid-sim-guest"),
+		Shares: []vm.Share{
+			{Host: dir, Guest: "/facts", ReadOnly: true},
+			{Host: os.Getenv("FACTS_FIRMWARE"), Guest: "/elfs", ReadOnly: true},
+		},
+		Progress: os.Stderr,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := linux.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var out bytes.Buffer
+	c := linux.Command(t.Context(), "/facts/facts.test", "-test.v", "-test.run=^TestFacts$")
+	c.Env = []string{"FACTS_WORLD=kernel", "FACTS_FIRMWARE=/elfs"}
+	c.Stdout, c.Stderr = &out, &out
+	runErr := c.Run()
+
+	results := parse(out.String())
+	for _, f := range list {
+		t.Run(f.name, func(t *testing.T) {
+			r, ok := results[f.name]
+			switch {
+			case !ok:
+				t.Fatal("was not run on the board")
+			case !r.passed:
+				t.Fatalf("does not hold on the board:\n%s", r.output)
+			}
+		})
+		delete(results, f.name)
+	}
+	for name := range results {
+		t.Errorf("the board ran %q, which is not in the list", name)
+	}
+	if runErr != nil {
+		t.Errorf("on the board: %v\n%s", runErr, tail(out.String(), 20))
+	}
+}
+
+// build runs the go command for the board.
+func build(t *testing.T, args ...string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "go", args...)
+	c.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm", "GOARM=7", "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+type result struct {
+	passed bool
+	output string
+}
+
+// parse reads the output of -test.v: what each fact wrote, and how it ended.
+func parse(out string) map[string]result {
+	names := map[string]string{} // as the testing package rewrites them
+	for _, f := range list {
+		names[strings.ReplaceAll(f.name, " ", "_")] = f.name
+	}
+	results := map[string]result{}
+	var current strings.Builder
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "=== RUN") {
+			current.Reset()
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] != "---" || !strings.HasPrefix(fields[2], "TestFacts/") {
+			current.WriteString(line)
+			continue
+		}
+		rewritten := strings.TrimPrefix(fields[2], "TestFacts/")
+		name, ok := names[rewritten]
+		if !ok {
+			name = rewritten
+		}
+		results[name] = result{fields[1] == "PASS:", current.String()}
+		current.Reset()
+	}
+	return results
+}
+
+// tail is the last n lines of s.
+func tail(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return fmt.Sprint(strings.Join(lines[max(0, len(lines)-n):], "\n"))
+}

@@ -1,0 +1,21 @@
+// Package facts is what Linux does with remote processors, as a list of tests that
+// runs in two worlds: on the simulation of package sysfs, and on the real kernel of
+// the virtual board of package vm. So the simulation, on which the runtime is tested,
+// cannot drift from the truth.
+//
+//	go test -tags kernel ./test/kernel/facts
+//
+// needs root, /dev/fuse, make, gcc-arm-none-eabi and what the virtual board needs. It
+// runs the list on the simulation, and then, in TestVirtualBoard, the very same list
+// on the board, which must pass the very same facts.
+//
+// FACTS_WORLD=kernel runs the list on the kernel under the test's feet, for a board
+// with a Cortex-M core whose memory is at 0x60000000. FACTS_FIRMWARE is then the
+// folder with hello_world.elf and crash.elf, built for that board.
+//
+// What the tests need of a world is its files: sysfs, debugfs and /lib/firmware.
+//
+// Not yet in the list: processors that a boot loader started (detached, attached),
+// what firmware does when it really runs (a crash by itself, rpmsg), core dumps, the
+// kernel's log, /dev/remoteprocN, a signal during a write, compressed firmware.
+package facts

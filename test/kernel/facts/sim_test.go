@@ -1,0 +1,81 @@
+//go:build kernel && !arm
+
+package facts
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/sim/sysfs"
+)
+
+// The library below the simulation does not build for 32-bit Arm, which is what the
+// virtual board is. There the list needs no simulation.
+
+func init() {
+	worlds["sim"] = func(t *testing.T) *world { return simWorld(t, false) }
+}
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run builds the real firmware, unless FACTS_FIRMWARE says where it is.
+func run(m *testing.M) (int, error) {
+	if os.Getenv("FACTS_FIRMWARE") == "" {
+		dir, err := os.MkdirTemp("", "facts-firmware-")
+		if err != nil {
+			return 1, err
+		}
+		defer os.RemoveAll(dir)
+		for _, source := range []string{"examples/hello_world", "test/kernel/firmware"} {
+			out, err := exec.Command("make", "-s", "-C", "../../../"+source, "BOARD=qemu-virt", "O="+dir).CombinedOutput()
+			if err != nil {
+				return 1, fmt.Errorf("build %s: %w\n%s", source, err, out)
+			}
+		}
+		if err := os.Setenv("FACTS_FIRMWARE", dir); err != nil {
+			return 1, err
+		}
+	}
+	return m.Run(), nil
+}
+
+// simWorld is a simulation of the virtual board, mounted for one fact.
+func simWorld(t *testing.T, stopCrashed bool) *world {
+	dir := t.TempDir()
+	server, err := sysfs.Mount(dir, sysfs.Config{
+		Compatible: []string{"hybrid,qemu-virt", "linux,dummy-virt"},
+		Model:      "hybrid virtual board",
+		Processors: []sysfs.Processor{{
+			Name: "m4", NodeName: "m4", Compatible: []string{"st,stm32mp1-m4"},
+			Memory: []board.Region{{Name: "mcuram", Start: memory, Size: memorySize}},
+		}},
+		StopCrashed: stopCrashed,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Unmount(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &world{root: dir, elfs: os.Getenv("FACTS_FIRMWARE")}
+}
+
+// TestNewerKernel runs the list on the simulation of a kernel that stops crashed
+// cores.
+func TestNewerKernel(t *testing.T) {
+	for _, f := range list {
+		t.Run(f.name, func(t *testing.T) { steps(t, simWorld(t, true), f.steps...) })
+	}
+}
