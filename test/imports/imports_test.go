@@ -1,0 +1,152 @@
+// Package imports holds the architecture as tests: which room may import which, and
+// what the runtime's binary must not contain.
+package imports
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/hybrid-containers/hybrid/"
+
+// rooms says what each folder may import of ours. A room stands for the folders
+// below it too, unless these have a line of their own; what it may import is meant
+// in the same way, but for names that end in /., which are that folder alone.
+// Every package of the module is in one of them.
+var rooms = map[string][]string{
+	// shared by builder and runtime, which never meet
+	"board":    {},
+	"firmware": {"board"},
+	"image":    {},
+
+	"builder":          {"builder/buildkit", "board", "image", "firmware", "dockerfiles", "sdk"},
+	"builder/buildkit": {},
+	"dockerfiles":      {},
+	"sdk":              {},
+	"cmd/hybrid":       {"builder", "board", "image", "firmware", "dockerfiles", "sdk"},
+
+	"runtime":            {"runtime", "board", "image", "firmware"},
+	"runtime/remoteproc": {},
+	"runtime/process":    {},
+	"runtime/claim":      {"runtime/remoteproc"},
+	"runtime/monitor":    {"runtime/remoteproc", "runtime/claim"},
+	"runtime/bundle":     {"image", "firmware"},
+	"cmd/hybrid-runtime": {"runtime", "board", "image", "firmware"},
+
+	"sim":                  {"sim", "board", "firmware"},
+	"cmd/hybrid-sim":       {"sim"},
+	"cmd/hybrid-sim-guest": {"sim"},
+
+	// black-box: they drive boards and built binaries, and know nothing inside
+	"test": {"sim"},
+}
+
+type pkg struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,TestImports,XTestImports"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %s", exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+// roomOf is the nearest folder at or above dir that has a line in the table.
+func roomOf(dir string) (string, bool) {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if _, ok := rooms[dir]; ok {
+			return dir, true
+		}
+	}
+	return "", false
+}
+
+func within(dir, room string) bool { return dir == room || strings.HasPrefix(dir, room+"/") }
+
+func TestImportTable(t *testing.T) {
+	seen := 0
+	for _, p := range list(t, "-tags", "kernel,engine", "./...") {
+		dir := strings.TrimPrefix(p.ImportPath, module)
+		room, ok := roomOf(dir)
+		if !ok {
+			t.Errorf("%s is in no room of the table", dir)
+			continue
+		}
+		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			other, ours := strings.CutPrefix(i, module)
+			if !ours || other == dir {
+				continue
+			}
+			seen++
+			if within(other, room) && room == "sim" {
+				continue
+			}
+			if !slices.ContainsFunc(rooms[room], func(r string) bool { return within(other, r) }) {
+				t.Errorf("%s imports %s, which the table does not allow", dir, other)
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d imports were looked at: the test is blind", seen)
+	}
+}
+
+// The runtime opens no network connection, and is small: what would let it do the
+// one would end the other.
+func TestRuntimeIsLean(t *testing.T) {
+	forbidden := []string{"net/http", "crypto/tls", "google.golang.org/grpc", "encoding/gob", "database/sql"}
+	allowed := []string{ // outside of the standard library and of ours
+		"github.com/cyphar/filepath-securejoin", "github.com/opencontainers/go-digest", "github.com/opencontainers/image-spec",
+		"github.com/opencontainers/runtime-spec", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
+	}
+	var standard []string
+	cmd := exec.Command("go", "list", "std")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	standard = strings.Fields(string(out))
+	cmd = exec.Command("go", "list", "-deps", "./cmd/hybrid-runtime")
+	cmd.Dir = "../.."
+	if out, err = cmd.Output(); err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+"runtime/monitor") {
+		t.Fatalf("go list -deps sees nothing: %v", deps)
+	}
+	for _, d := range deps {
+		switch {
+		case slices.Contains(forbidden, d):
+			t.Errorf("hybrid-runtime links %s", d)
+		case strings.HasPrefix(d, module), slices.Contains(standard, d), strings.HasPrefix(d, "vendor/"):
+		case !slices.ContainsFunc(allowed, func(a string) bool { return within(d, a) }):
+			t.Errorf("hybrid-runtime depends on %s: say in the table why it must", d)
+		}
+	}
+}
