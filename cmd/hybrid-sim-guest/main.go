@@ -136,7 +136,11 @@ func greet(g wire.Greeting) error {
 		}
 		// cache=mmap: files may be mapped, which programs need to run; what the host
 		// changes is seen at the next open
-		const options = "trans=virtio,version=9p2000.L,msize=512000,access=client,cache=mmap"
+		cache := "mmap"
+		if s.Constant {
+			cache = "loose"
+		}
+		options := "trans=virtio,version=9p2000.L,msize=512000,access=client,cache=" + cache
 		if err := unix.Mount(s.Tag, s.Dir, "9p", flags, options); err != nil {
 			return fmt.Errorf("mounting the shared folder on %s: %w", s.Dir, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,20 +39,32 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := root().ExecuteContext(ctx)
 	stop()
-	if err == nil {
-		return
+	if m := message(err); m != "" {
+		fmt.Fprintln(os.Stderr, "hybrid-sim:", m)
 	}
-	code := 1
+	os.Exit(exitCode(err))
+}
+
+// exitCode is how we end with err.
+func exitCode(err error) int {
 	var exit *exitError
-	if errors.As(err, &exit) {
-		code, err = exit.code, exit.err
-	} else if strings.HasPrefix(err.Error(), "unknown command") {
-		code = exitUsage
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.code
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "hybrid-sim:", err)
+	return 1
+}
+
+// message is what to say about err; a command that has failed on the board has said
+// what it had to say.
+func message(err error) string {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) && exit.err == nil {
+		return ""
 	}
-	os.Exit(code)
+	return err.Error()
 }
 
 func root() *cobra.Command {
@@ -62,8 +73,8 @@ func root() *cobra.Command {
 		Short:         "Run simulated boards",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:          noArgs,
+		RunE: func(*cobra.Command, []string) error {
 			return usageError(errors.New("which simulation? hybrid-sim vm, or see hybrid-sim --help"))
 		},
 	}

@@ -117,9 +117,9 @@ func arguments(shares []Share, kernel string, verbose bool) []string {
 		"-object", "memory-backend-file,id=shared,size=16M,share=on,mem-path=" + qemu.Path(fileMemory),
 		"-numa", "node,nodeid=0,cpus=0,memdev=ram", "-numa", "node,nodeid=1,memdev=shared",
 		"-kernel", escape(kernel), "-initrd", qemu.Path(fileInitrd), "-dtb", qemu.Path(fileDTB),
-		// self-tests of cryptography take longer than all the rest of the boot, write
+		// init= as there is no other to fall back to; self-tests of cryptography take longer than all the rest of the boot, write
 		// protection of the kernel's code makes QEMU translate it again with each module
-		"-append", fmt.Sprintf("console=ttyAMA0 loglevel=%d panic=-1 cryptomgr.notests rodata=off", loglevel),
+		"-append", fmt.Sprintf("console=ttyAMA0 loglevel=%d panic=-1 init=/init cryptomgr.notests rodata=off", loglevel),
 		"-no-reboot",
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", qemu.FD(fileConsole)), "-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=qtest,fd=%d", qemu.FD(fileQtest)), "-qtest", "chardev:qtest", "-qtest-log", "none",

@@ -91,8 +91,8 @@ func TestResolve(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, err := resolve([]Share{{Host: dir}, {Host: dir + "/.", Guest: "/mnt/", ReadOnly: true}})
-	if want := []Share{{Host: dir, Guest: dir}, {Host: dir, Guest: "/mnt", ReadOnly: true}}; err != nil || !slices.Equal(got, want) {
+	got, err := resolve([]Share{{Host: dir}, {Host: dir + "/.", Guest: "/mnt/", ReadOnly: true}, {Host: dir, Guest: "/c", Constant: true}})
+	if want := []Share{{Host: dir, Guest: dir}, {Host: dir, Guest: "/mnt", ReadOnly: true}, {Host: dir, Guest: "/c", ReadOnly: true, Constant: true}}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 	for name, shares := range map[string][]Share{
@@ -119,11 +119,14 @@ func TestGuestInitMissing(t *testing.T) {
 func TestConsole(t *testing.T) {
 	var b bytes.Buffer
 	c := &console{to: &b}
-	for range 1000 {
+	for range 2000 {
 		_, _ = c.Write([]byte("line\r\n"))
 	}
-	_, _ = c.Write([]byte("panic\r\n"))
-	if b.Len() != 6007 || c.tail() != "line; line; line; panic" || len(c.last) > 2048 {
+	if b.Len() != 12000 || c.tail() != "line; line; line; line" || len(c.last) > 8192 {
 		t.Errorf("%d bytes passed on, tail %q", b.Len(), c.tail())
+	}
+	_, _ = c.Write([]byte("[1.0] Kernel panic: no init\r\nregisters\r\n"))
+	if got := c.tail(); got != "[1.0] Kernel panic: no init" {
+		t.Errorf("%q", got)
 	}
 }

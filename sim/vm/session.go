@@ -35,9 +35,9 @@ func (s *session) serve() {
 		f, err := wire.Read(s.conn)
 		if err != nil {
 			if err == io.EOF {
-				err = errors.New("the guest has hung up")
+				err = errors.New("Linux has hung up")
 			}
-			s.hangUp(fmt.Errorf("virtual board: %w", err))
+			s.hangUp(fmt.Errorf("connection to the virtual board: %w", err))
 			return
 		}
 		if f.ID == 0 {

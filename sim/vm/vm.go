@@ -32,6 +32,10 @@ type Share struct {
 	Host     string // folder on the host
 	Guest    string // absolute path on the board; empty: the same as on the host
 	ReadOnly bool
+	// Constant, in addition to ReadOnly, promises that the host does not change
+	// anything in it while the board runs. The board then keeps what it has read, and
+	// starts a program of some megabytes five times as fast.
+	Constant bool
 }
 
 // Config says how to start a board. The zero value is a board without shares.
@@ -101,8 +105,10 @@ func Start(ctx context.Context, cfg Config) (_ *VM, err error) {
 	defer func() {
 		if err != nil {
 			v.stop()
-			if lines := v.consoleTail(); lines != "" && ctx.Err() == nil {
-				err = fmt.Errorf("%w; the console ends with: %s", err, lines)
+			if ctx.Err() != nil {
+				err = context.Cause(ctx) // whatever it broke
+			} else if lines := v.consoleTail(); lines != "" {
+				err = fmt.Errorf("%w; the console: %s", err, lines)
 			}
 			err = fmt.Errorf("virtual board: %w", err)
 		}
@@ -235,7 +241,7 @@ func resolve(shares []Share) ([]Share, error) {
 		if !filepath.IsAbs(s.Guest) || filepath.Clean(s.Guest) == "/" {
 			return nil, fmt.Errorf("shared folder %s: %q is no place for it on the board, which must be an absolute path below /", host, s.Guest)
 		}
-		out = append(out, Share{Host: host, Guest: filepath.Clean(s.Guest), ReadOnly: s.ReadOnly})
+		out = append(out, Share{Host: host, Guest: filepath.Clean(s.Guest), ReadOnly: s.ReadOnly || s.Constant, Constant: s.Constant})
 	}
 	return out, nil
 }
@@ -263,7 +269,7 @@ func guestInit(name string) (string, error) {
 func greeting(shares []Share) wire.Greeting {
 	g := wire.Greeting{Time: time.Now()}
 	for i, s := range shares {
-		g.Shares = append(g.Shares, wire.Share{Tag: shareTag(i), Dir: s.Guest, ReadOnly: s.ReadOnly})
+		g.Shares = append(g.Shares, wire.Share{Tag: shareTag(i), Dir: s.Guest, ReadOnly: s.ReadOnly, Constant: s.Constant})
 	}
 	return g
 }
@@ -289,16 +295,21 @@ func (c *console) Write(p []byte) (int, error) {
 		_, _ = c.to.Write(p)
 	}
 	c.last = append(c.last, p...)
-	if over := len(c.last) - 2048; over > 0 {
+	if over := len(c.last) - 8192; over > 0 {
 		c.last = c.last[over:]
 	}
 	return len(p), nil
 }
 
-// tail is the last lines as one.
+// tail is why the kernel gave up, or else its last lines as one.
 func (c *console) tail() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lines := strings.FieldsFunc(string(c.last), func(r rune) bool { return r == '\n' || r == '\r' })
+	for _, line := range lines {
+		if strings.Contains(line, "Kernel panic") {
+			return line
+		}
+	}
 	return strings.Join(lines[max(0, len(lines)-4):], "; ")
 }

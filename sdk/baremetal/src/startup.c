@@ -57,5 +57,6 @@ void reset_handler(void)
 	clock_init();
 	__asm volatile("cpsie i" ::: "memory");
 	main();
-	halt();
+	for (;;) /* not halted: interrupts go on */
+		__asm volatile("wfi");
 }

@@ -332,6 +332,13 @@ func (c *command) send(stream wire.Type, r *os.File) {
 	left := pipeSize
 	for left > 0 {
 		room := c.outbox[stream].Reserve(len(buffer))
+		late := false
+		select {
+		case <-c.exited:
+			late = true
+			_ = r.SetReadDeadline(time.Now().Add(grace)) // anew: waiting for room took its time
+		default:
+		}
 		n, err := r.Read(buffer[:room])
 		c.outbox[stream].Grant(room - n)
 		if n > 0 && c.w.Write(stream, c.id, buffer[:n]) != nil {
@@ -344,11 +351,8 @@ func (c *command) send(stream wire.Type, r *os.File) {
 			r.Close()
 			return
 		}
-		select {
-		case <-c.exited:
+		if late {
 			left -= n
-			_ = r.SetReadDeadline(time.Now().Add(grace))
-		default:
 		}
 	}
 	_ = r.SetReadDeadline(time.Time{})

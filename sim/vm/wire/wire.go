@@ -60,6 +60,7 @@ type Share struct {
 	Tag      string // of the 9p device
 	Dir      string // absolute, in the guest
 	ReadOnly bool
+	Constant bool // the guest may keep all that it has read
 }
 
 // Command is what to run.
