@@ -47,9 +47,15 @@ func (s *sources) close() {
 
 // mount gives the front end a folder of this machine under name.
 func (s *sources) mount(name, folder string) error {
+	switch info, err := os.Stat(folder); {
+	case err != nil:
+		return fmt.Errorf("%s: %w", folder, reason(err))
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder", folder)
+	}
 	f, err := fsutil.NewFS(folder)
 	if err != nil {
-		return fmt.Errorf("%s: %w", folder, reason(err))
+		return fmt.Errorf("%s: %w", folder, err)
 	}
 	s.mounts[name] = f
 	return nil

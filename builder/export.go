@@ -20,6 +20,10 @@ import (
 // dockerAnswers is how long a Docker Engine has to say that it is there.
 const dockerAnswers = 2 * time.Second
 
+// pipesClose is how long children of a docker command that was killed may hold its
+// pipes open before they are closed.
+const pipesClose = time.Second
+
 // destination is where one exporter writes. Nothing can be seen there before
 // commit; without it, abort leaves nothing behind.
 type destination struct {
@@ -141,6 +145,7 @@ func (d *destination) toDocker(ctx context.Context) {
 	var said strings.Builder
 	load := exec.CommandContext(ctx, "docker", "load", "--quiet")
 	load.Stdout, load.Stderr = &said, &said
+	load.WaitDelay = pipesClose
 	started := false
 	d.entry.Output = func(map[string]string) (io.WriteCloser, error) {
 		pipe, err := load.StdinPipe()
@@ -177,7 +182,7 @@ func dockerRuns(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, dockerAnswers)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}")
-	cmd.WaitDelay = time.Second // a plugin may hold the pipe open
+	cmd.WaitDelay = pipesClose
 	out, err := cmd.Output()
 	return err == nil && len(strings.TrimSpace(string(out))) > 0
 }

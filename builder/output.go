@@ -98,16 +98,20 @@ var targetKeys = []string{image.KeyBoard, image.KeyMCU, image.KeyProcessor}
 // Differences to buildx: board, mcu and remoteproc.name count as annotations, and a
 // key that the type does not have is an error.
 func parseOutput(s string, platform v1.Platform) (*output, error) {
-	fields, err := csvvalue.Fields(s, nil)
+	var fields []string
+	var err error
+	if s != "" { // csvvalue says EOF
+		fields, err = csvvalue.Fields(s, nil)
+	}
 	if err != nil {
 		return nil, usageErrorf("--output %q: %w", s, err)
 	}
+	if len(fields) == 0 || len(fields) == 1 && fields[0] == "" {
+		return nil, usageErrorf("--output is empty: want type=…, a folder or -")
+	}
 	if len(fields) == 1 && !strings.Contains(fields[0], "=") {
 		// a path alone is a folder to put the files in, a dash is a tar of them
-		switch fields[0] {
-		case "":
-			return nil, usageErrorf("--output is empty: want type=…, a folder or -")
-		case toStdout:
+		if fields[0] == toStdout {
 			return &output{kind: typeTar, dest: toStdout, attrs: map[string]string{}, annotations: annotations{}}, nil
 		}
 		return &output{kind: typeLocal, dest: fields[0], folder: true, attrs: map[string]string{}, annotations: annotations{}}, nil

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -23,6 +24,10 @@ type Base struct {
 	// Progress takes lines for people; nil for none.
 	Progress io.Writer
 }
+
+// bootstrapEnds is how long mmdebstrap has to clean up after a signal before it is
+// killed: it removes a root file system of 1 GB.
+const bootstrapEnds = 30 * time.Second
 
 const (
 	baseSuite = "bookworm"
@@ -116,8 +121,9 @@ func (b *Base) fromDebian(ctx context.Context, layout string) (_ digest.Digest, 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
-	// it mounts: SIGTERM lets it clean up, where SIGKILL would not
+	// it mounts: SIGINT lets it clean up, where SIGKILL would not
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = bootstrapEnds
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0")
 	cmd.Stderr = b.Progress
 	rootfs, err := cmd.StdoutPipe()
