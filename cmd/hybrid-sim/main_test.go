@@ -49,6 +49,8 @@ func TestExitOf(t *testing.T) {
 	late, cancel := context.WithTimeoutCause(t.Context(), 0, errors.New("late"))
 	defer cancel()
 	<-late.Done()
+	interrupted, interrupt := context.WithCancel(t.Context())
+	interrupt()
 	for _, test := range []struct {
 		ctx  context.Context
 		err  error
@@ -60,6 +62,7 @@ func TestExitOf(t *testing.T) {
 		{t.Context(), &vm.ExitError{Code: -1, Signal: syscall.SIGKILL}, 137, ""},
 		{t.Context(), &vm.StartError{Code: 127, Reason: "x: command not found"}, 127, "x: command not found"},
 		{t.Context(), vm.ErrClosed, exitBoard, vm.ErrClosed.Error()},
+		{interrupted, context.Canceled, 130, "context canceled"},
 		{late, context.Cause(late), 124, "late"},
 	} {
 		err := exitOf(test.ctx, test.err)

@@ -40,8 +40,8 @@ and exit code of the command are passed through; without a command there is an
 interactive shell.
 
 Exit codes: those of the command; 128 and the signal's number if a signal ended it;
-126 if it cannot be executed, 127 if it is not found, 124 on timeout, 125 if the
-board itself failed, 2 for usage errors.`,
+126 if it cannot be executed, 127 if it is not found, 124 on timeout, 130 when
+interrupted, 125 if the board itself failed, 2 for usage errors.`,
 		Example: `  hybrid-sim vm -- cat /sys/class/remoteproc/remoteproc0/state
   hybrid-sim vm --share $PWD:/mnt -- sh /mnt/test.sh
   hybrid-sim vm`,
@@ -84,7 +84,7 @@ func runVM(ctx context.Context, o vmOptions, args []string) (err error) {
 
 	board, err := vm.Start(ctx, cfg)
 	if err != nil {
-		return &exitError{exitBoard, err}
+		return exitOf(ctx, err)
 	}
 	defer func() {
 		if e := board.Close(); e != nil && err == nil {
@@ -138,6 +138,8 @@ func exitOf(ctx context.Context, err error) error {
 		return &exitError{start.Code, err}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &exitError{124, err}
+	case ctx.Err() != nil: // interrupted: as shells say it
+		return &exitError{128 + int(syscall.SIGINT), err}
 	}
 	return &exitError{exitBoard, err}
 }
@@ -147,7 +149,7 @@ func shell(ctx context.Context, board *vm.VM, o vmOptions) error {
 	fd := int(os.Stdin.Fd())
 	size := func() wire.Size {
 		columns, rows, err := term.GetSize(fd)
-		if err != nil {
+		if err != nil || columns == 0 || rows == 0 { // a terminal may not know
 			columns, rows = 80, 24
 		}
 		return wire.Size{Rows: uint16(rows), Columns: uint16(columns)}

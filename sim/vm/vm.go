@@ -212,9 +212,13 @@ func (v *VM) stop() {
 	v.cleanup = nil
 }
 
-// Missing reports programs that a board needs and the machine does not have.
+// Missing reports a program that a board needs and the machine does not have, as a
+// *qemu.MissingError.
 func Missing() error {
-	return errors.Join(qemu.Look(qemu.Binary, qemu.Binary), qemu.Look("dtc", "device-tree-compiler"))
+	if err := qemu.Look(qemu.Binary, qemu.Binary); err != nil {
+		return err
+	}
+	return qemu.Look("dtc", "device-tree-compiler")
 }
 
 // resolve completes and checks shares.
