@@ -33,8 +33,8 @@ func same(value, word string) bool { return strings.TrimSuffix(value, "\n") == w
 // attributes are remoteproc_sysfs.c.
 func (c *Core) attributes() []*file {
 	files := []*file{
-		{name: "coredump", mode: 0o644, show: text(c.showCoredump), store: c.storeCoredump},
-		{name: "firmware", mode: 0o644, show: text(c.showFirmware), store: c.setFirmware},
+		{name: "coredump", mode: 0o644, show: text(c.showCoredump), store: c.logged(c.storeCoredump)},
+		{name: "firmware", mode: 0o644, show: text(c.showFirmware), store: c.logged(c.setFirmware)},
 		{name: "name", mode: 0o444, show: constant(c.config.Name + "\n")},
 		{name: "recovery", mode: 0o644, show: text(c.showRecovery), store: c.storeRecovery},
 		{name: "state", mode: 0o644, show: text(func() string { return string(c.is()) + "\n" }), store: c.storeState},
@@ -53,11 +53,20 @@ func (c *Core) attributes() []*file {
 func (c *Core) debug() []*file {
 	return []*file{
 		{name: "carveout_memories", mode: 0o400, show: text(c.showCarveouts)},
-		{name: "coredump", mode: 0o600, show: text(c.showCoredump), store: c.storeDebugCoredump},
+		{name: "coredump", mode: 0o600, show: text(c.showCoredump), store: c.logged(c.storeDebugCoredump)},
 		{name: "crash", mode: 0o200, store: c.storeCrash},
 		{name: "name", mode: 0o400, show: constant(c.config.Name + "\n")},
 		{name: "recovery", mode: 0o600, show: text(c.showRecovery), store: c.storeDebugRecovery},
 		{name: "resource_table", mode: 0o400, show: text(c.showTable)},
+	}
+}
+
+// logged is store with what the kernel logs when it refuses.
+func (c *Core) logged(store func(context.Context, string) error) func(context.Context, string) error {
+	return func(ctx context.Context, value string) error {
+		err := store(ctx, value)
+		c.explain(err)
+		return err
 	}
 }
 
@@ -66,8 +75,7 @@ func (c *Core) storeState(ctx context.Context, value string) error {
 	case same(value, "start"):
 		err := c.start(ctx)
 		if err != nil {
-			c.printk("%v", err)
-			c.printk("Boot failed: %d", -errnoOf(err))
+			c.printk("Boot failed: -%d", errnoOf(err))
 		}
 		return err
 	case same(value, "stop"):
@@ -152,11 +160,11 @@ func (c *Core) showCoredump() string {
 	return c.coredump + "\n"
 }
 
-func (c *Core) storeCoredump(ctx context.Context, value string) error {
+func (c *Core) storeCoredump(_ context.Context, value string) error {
 	return c.setCoredump(value, same)
 }
 
-func (c *Core) storeDebugCoredump(ctx context.Context, value string) error {
+func (c *Core) storeDebugCoredump(_ context.Context, value string) error {
 	if len(value) < 1 || len(value) > 20 {
 		return unix.EINVAL
 	}

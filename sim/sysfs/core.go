@@ -80,6 +80,7 @@ type Core struct {
 	lock    chan struct{}  // rproc->lock: taken across whatever the driver does
 	reports chan CrashType // the crash handler's work queue: one waits, at most
 	done    chan struct{}
+	closing sync.Once
 	worker  sync.WaitGroup
 
 	mu sync.Mutex // guards what is below; nothing waits while holding it
@@ -118,7 +119,7 @@ func newCore(k *kernel, instance string, p Processor) *Core {
 
 // close ends what waits and the crash handler. The core stays as it is.
 func (c *Core) close() {
-	close(c.done)
+	c.closing.Do(func() { close(c.done) })
 	c.worker.Wait()
 }
 
@@ -128,6 +129,14 @@ func (c *Core) printk(format string, args ...any) {
 	defer c.kernel.mu.Unlock()
 	if c.kernel.log != nil {
 		fmt.Fprintf(c.kernel.log, "remoteproc %s: %s\n", c.instance, fmt.Sprintf(format, args...))
+	}
+}
+
+// explain logs the words of an error, if it has any.
+func (c *Core) explain(err error) {
+	var e *kernelError
+	if errors.As(err, &e) {
+		c.printk("%s", e.words)
 	}
 }
 
@@ -269,15 +278,16 @@ func (c *Core) boot() error {
 	}
 	m, err := parse(data)
 	if err != nil {
+		c.explain(err)
 		return err
 	}
 	c.printk("Booting fw image %s, size %d", name, len(data))
 	table, _, err := m.table()
 	if err != nil {
+		c.explain(err)
 		if c.config.TableRequired {
 			return err
 		}
-		c.printk("%v", err)
 		c.printk("no resource table found for this firmware")
 	}
 	if err = c.claim(table); err == nil {
@@ -296,8 +306,9 @@ func (c *Core) read() (name string, data []byte, err error) {
 	c.mu.Unlock()
 	data, err = c.kernel.open(name)
 	if err != nil {
-		c.printk("Direct firmware load for %s failed with error %d", name, -errnoOf(err))
-		c.printk("request_firmware failed: %d", -errnoOf(err))
+		c.explain(err)
+		c.printk("Direct firmware load for %s failed with error -%d", name, errnoOf(err))
+		c.printk("request_firmware failed: -%d", errnoOf(err))
 	}
 	return name, data, err
 }
@@ -308,6 +319,8 @@ func (c *Core) claim(table []byte) error {
 	if table != nil {
 		var err error
 		if r, err = handle(table, c.config.Memory); err != nil {
+			c.explain(err)
+			c.printk("Failed to process resources: -%d", errnoOf(err))
 			return err
 		}
 	}
@@ -332,7 +345,8 @@ func (c *Core) unload() {
 // run is rproc_start: it loads the segments and lets the core go.
 func (c *Core) run(m *image) error {
 	if err := m.segments(c.load); err != nil {
-		c.printk("Failed to load program segments: %d", -errnoOf(err))
+		c.explain(err)
+		c.printk("Failed to load program segments: -%d", errnoOf(err))
 		return err
 	}
 	if table, addr, err := m.table(); err == nil {
@@ -347,7 +361,7 @@ func (c *Core) run(m *image) error {
 	delay, errno := c.bootDelay, c.bootError
 	c.mu.Unlock()
 	if err := c.drive(delay, errno); err != nil {
-		c.printk("can't start rproc %s: %d", c.config.Name, -errnoOf(err))
+		c.printk("can't start rproc %s: -%d", c.config.Name, errnoOf(err))
 		return err
 	}
 	c.mu.Lock()
@@ -405,7 +419,7 @@ func (c *Core) halt() error {
 	delay, errno := c.stopDelay, c.stopError
 	c.mu.Unlock()
 	if err := c.drive(delay, errno); err != nil {
-		c.printk("can't stop rproc: %d", -errnoOf(err))
+		c.printk("can't stop rproc: -%d", errnoOf(err))
 		return err
 	}
 	c.become(offline)

@@ -23,9 +23,17 @@ type image struct {
 	class elf.Class
 }
 
-// errorf is an error with the kernel's errno and its words.
+// kernelError is an errno and what the kernel logs with it.
+type kernelError struct {
+	errno syscall.Errno
+	words string
+}
+
+func (e *kernelError) Error() string { return e.words + ": " + e.errno.Error() }
+func (e *kernelError) Unwrap() error { return e.errno }
+
 func errorf(errno syscall.Errno, format string, args ...any) error {
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errno)
+	return &kernelError{errno, fmt.Sprintf(format, args...)}
 }
 
 // sizes of the records of either class
@@ -135,6 +143,9 @@ func (m *image) segments(load func(segment) error) error {
 	return nil
 }
 
+// errNoTable is the one refusal of a table about which the kernel says nothing.
+var errNoTable = fmt.Errorf("no resource table: %w", unix.EINVAL)
+
 // table is the section .resource_table, found and checked as find_table does, and
 // the address that its section header gives it.
 func (m *image) table() (table []byte, addr uint64, err error) {
@@ -180,7 +191,7 @@ func (m *image) table() (table []byte, addr uint64, err error) {
 		}
 		return table, addr, nil
 	}
-	return nil, 0, errorf(unix.EINVAL, "no resource table")
+	return nil, 0, errNoTable
 }
 
 // stringIs reports whether want, with its zero, is at names+off of the file.

@@ -4,7 +4,6 @@ package facts
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +43,9 @@ func TestVirtualBoard(t *testing.T) {
 	runErr := c.Run()
 
 	results := parse(out.String())
+	if len(results) < len(list) {
+		t.Errorf("on the board: %v, after %d of %d facts\n%s", runErr, len(results), len(list), tail(out.String(), 20))
+	}
 	for _, f := range list {
 		t.Run(f.name, func(t *testing.T) {
 			r, ok := results[f.name]
@@ -60,7 +62,7 @@ func TestVirtualBoard(t *testing.T) {
 		t.Errorf("the board ran %q, which is not in the list", name)
 	}
 	if runErr != nil {
-		t.Errorf("on the board: %v\n%s", runErr, tail(out.String(), 20))
+		t.Errorf("on the board: %v", runErr)
 	}
 }
 
@@ -111,5 +113,5 @@ func parse(out string) map[string]result {
 // tail is the last n lines of s.
 func tail(s string, n int) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return fmt.Sprint(strings.Join(lines[max(0, len(lines)-n):], "\n"))
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
