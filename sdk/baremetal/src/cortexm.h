@@ -10,7 +10,6 @@
 #define SYST_RVR REG32(0xE000E014) /* reload value, 24 bits */
 #define SYST_CVR REG32(0xE000E018) /* current value */
 #define SCB_VTOR REG32(0xE000ED08)
-#define SCB_CCR REG32(0xE000ED14)
 #define SCB_SHCSR REG32(0xE000ED24) /* 16 MemManage, 17 BusFault, 18 UsageFault enable */
 #define SCB_CFSR REG32(0xE000ED28)
 #define SCB_HFSR REG32(0xE000ED2C)
@@ -20,9 +19,6 @@
 #define MPU_CTRL REG32(0xE000ED94)
 #define MPU_RBAR REG32(0xE000ED9C)
 #define MPU_RASR REG32(0xE000EDA0)
-
-#define CCR_BFHFNMIGN (1u << 8) /* bus faults of loads and stores are ignored under FAULTMASK */
-#define CFSR_BFSR (0xFFu << 8)
 
 static inline void barrier(void) { __asm volatile("dsb\n\tisb" ::: "memory"); }
 

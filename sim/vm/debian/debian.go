@@ -78,6 +78,11 @@ func Get(ctx context.Context, cache string, progress io.Writer) (*Files, error) 
 		return files, err // somebody else was faster
 	}
 
+	// what a process that was killed has left; none but us works here now
+	old, _ := filepath.Glob(filepath.Join(cache, ".fetch-*"))
+	for _, dir := range old {
+		_ = os.RemoveAll(dir)
+	}
 	work, err := os.MkdirTemp(cache, ".fetch-")
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)

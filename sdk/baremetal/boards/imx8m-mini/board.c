@@ -9,6 +9,7 @@
 #include "board.h"
 
 #include "cortexm.h"
+#include "fault.h"
 
 /* Clock roots (CCM_TARGET_ROOTn): 28 enable, 26:24 source, 18:16 and 5:0 dividers - 1. */
 #define ROOT_M4 REG32(0x30388080)
@@ -53,35 +54,17 @@
 
 static int uart_works;
 
-/*
- * Whether a register can be read at all: a peripheral which is given to another
- * domain (RDC) or is not there answers with a bus error, ignored for this one load.
- */
-static int readable(uint32_t address)
-{
-	SCB_CFSR = CFSR_BFSR;
-	SCB_CCR |= CCR_BFHFNMIGN;
-	__asm volatile("cpsid f\n\tdsb\n\tisb" ::: "memory");
-	(void)REG32(address);
-	barrier();
-	__asm volatile("cpsie f" ::: "memory");
-	SCB_CCR &= ~CCR_BFHFNMIGN;
-	int faulted = (SCB_CFSR & CFSR_BFSR) != 0;
-	SCB_CFSR = CFSR_BFSR;
-	return !faulted;
-}
-
 /* A UART without a clock does not answer, and the bus waits for ever: ask the CCM first. */
 static int uart_clocked(void) { return (ROOT_UART4 & ROOT_ENABLE) && (GATE_UART4 & GATE_ALL_DOMAINS); }
 
 static int uart_init(void)
 {
-	if (!readable((uint32_t)&ROOT_UART4) || !readable((uint32_t)&GATE_UART4) || !readable((uint32_t)&MUX_UART4_TXD))
+	if (!fault_readable((uint32_t)&ROOT_UART4) || !fault_readable((uint32_t)&GATE_UART4) || !fault_readable((uint32_t)&MUX_UART4_TXD))
 		return 0;
 	ROOT_UART4 = ROOT_ENABLE; /* the 24 MHz oscillator, divided by one */
 	GATE_UART4_SET = GATE_ALL_DOMAINS;
 	barrier();
-	if (!uart_clocked() || !readable(UART4 + 0x80))
+	if (!uart_clocked() || !fault_readable(UART4 + 0x80))
 		return 0;
 
 	MUX_UART4_RXD = 0;
@@ -123,7 +106,7 @@ uint32_t board_core_hz(void)
 {
 	/* as Linux or the boot loader has set it; sources 5 and 6 depend on their PLLs */
 	static const uint32_t sources[8] = {24000000, 200000000, 250000000, 266666667, 800000000, 400000000, 400000000, 750000000};
-	if (!readable((uint32_t)&ROOT_M4))
+	if (!fault_readable((uint32_t)&ROOT_M4))
 		return 400000000;
 	uint32_t root = ROOT_M4;
 	return sources[root >> 24 & 7] / ((root >> 16 & 7) + 1) / ((root & 0x3F) + 1);
