@@ -160,14 +160,15 @@ func (b *Bridge) step(ctx context.Context, now time.Time) (active bool, err erro
 	}
 	if crash != 0 && b.running {
 		active = true
-		// a crashed core executes nothing more until Linux releases it again
-		b.core.Reset()
-		b.log.Debug("core crashed", "word", crash)
 		for _, level := range []bool{true, false} {
 			if err := b.irqs.Set(IRQWatchdog, level); err != nil {
 				return active, err
 			}
 		}
+		b.log.Debug("core crashed", "word", crash, "interrupt", time.Since(now))
+		// A crashed core executes nothing more until Linux releases it again. This takes
+		// longer than the interrupt, and Linux's answer to that cannot overtake it.
+		b.core.Reset()
 	}
 	moved := b.mailbox(now)
 	changed, err := b.interrupts()

@@ -91,7 +91,7 @@ func TestCrash(t *testing.T) {
 		c.store(regPDDS, 0)
 		c.expect(t, name+": start", "release")
 		crash(c)
-		c.expect(t, name, "reset", "irq 100 true", "irq 100 false")
+		c.expect(t, name, "irq 100 true", "irq 100 false", "reset")
 		c.expect(t, name+": crashed once")
 		// recovery: Linux resets, loads and starts
 		c.store(regPDDS, 1)

@@ -45,6 +45,8 @@
 #define UCR2_IRTS (1u << 14) /* no RTS pin */
 #define UCR3_RXDMUXSEL (1u << 2)
 #define USR1_TRDY (1u << 13)
+#define UBIR_115200 (96u - 1) /* 12 MHz * 96 / (16 * 625) = 115200 */
+#define UBMR_115200 (625u - 1)
 
 /*
  * At 115200 baud a character takes 87 us, and half of the 32-byte FIFO drains in
@@ -57,9 +59,17 @@ static int uart_works;
 /* A UART without a clock does not answer, and the bus waits for ever: ask the CCM first. */
 static int uart_clocked(void) { return (ROOT_UART4 & ROOT_ENABLE) && (GATE_UART4 & GATE_ALL_DOMAINS); }
 
+/* Somebody else drives it, at other settings than ours: Linux, or what ran before. */
+static int uart_taken(void)
+{
+	return uart_clocked() && fault_readable(UART4 + 0x80) && (UCR1 & UCR1_UARTEN) && (UBIR != UBIR_115200 || UBMR != UBMR_115200);
+}
+
 static int uart_init(void)
 {
 	if (!fault_readable((uint32_t)&ROOT_UART4) || !fault_readable((uint32_t)&GATE_UART4) || !fault_readable((uint32_t)&MUX_UART4_TXD))
+		return 0;
+	if (uart_taken())
 		return 0;
 	ROOT_UART4 = ROOT_ENABLE; /* the 24 MHz oscillator, divided by one */
 	GATE_UART4_SET = GATE_ALL_DOMAINS;
@@ -82,8 +92,8 @@ static int uart_init(void)
 	UCR2 = UCR2_SRST | UCR2_RXEN | UCR2_TXEN | UCR2_WS | UCR2_IRTS;
 	UCR3 = UCR3_RXDMUXSEL;
 	UFCR = 4u << 7 | 16u << 10 | 1u; /* 12 MHz; TRDY at half a FIFO */
-	UBIR = 96 - 1;                   /* first UBIR: the pair takes effect with UBMR */
-	UBMR = 625 - 1;                  /* 12 MHz * 96 / (16 * 625) = 115200 */
+	UBIR = UBIR_115200;              /* first UBIR: the pair takes effect with UBMR */
+	UBMR = UBMR_115200;
 	UCR1 = UCR1_UARTEN;
 	return 1;
 }
