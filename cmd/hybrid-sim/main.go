@@ -79,6 +79,6 @@ func root() *cobra.Command {
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	cmd.AddCommand(vmCommand(), fetchCommand())
+	cmd.AddCommand(vmCommand(), sysfsCommand(), fetchCommand())
 	return cmd
 }

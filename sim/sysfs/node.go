@@ -52,7 +52,7 @@ func (d *folder) OnAdd(ctx context.Context) {
 }
 
 func (d *folder) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	out.Mode = d.mode
+	out.Mode, out.Nlink = d.mode, 2
 	return fs.OK
 }
 
@@ -75,7 +75,7 @@ func (d *folder) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 			name: name, mode: 0o400,
 			show: func() ([]byte, error) { return d.core.readTrace(t) },
 		}}
-		out.Mode = node.file.mode
+		out.Mode, out.Nlink = node.file.mode, 1
 		return d.NewInode(ctx, node, fs.StableAttr{Mode: syscall.S_IFREG, Ino: t.inode}), fs.OK
 	}
 	return nil, syscall.ENOENT
@@ -129,7 +129,7 @@ type fileNode struct {
 }
 
 func (n *fileNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	out.Mode, out.Size = n.file.mode, n.file.size
+	out.Mode, out.Size, out.Nlink = n.file.mode, n.file.size, 1
 	return fs.OK
 }
 

@@ -31,6 +31,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -108,6 +109,8 @@ func (c Config) check() error {
 type Server struct {
 	cores  []*Core
 	mounts []mount
+	end    sync.Once
+	err    error // of Unmount
 }
 
 type mount struct {
@@ -115,9 +118,12 @@ type mount struct {
 	server *fuse.Server
 }
 
+// ErrMounted reports a folder in which something is mounted already.
+var ErrMounted = errors.New("something is mounted there already")
+
 // Mount serves the board under dir, and makes the folders that are missing. It
-// needs root and /dev/fuse. What a killed process left mounted there is unmounted
-// first; anything else that is mounted on dir/sys or dir/sim stays below.
+// needs root and /dev/fuse. What a killed server left mounted on dir/sys and dir/sim
+// is unmounted first; anything else there is ErrMounted.
 func Mount(dir string, config Config) (*Server, error) {
 	if err := config.check(); err != nil {
 		return nil, err
@@ -147,23 +153,41 @@ func Mount(dir string, config Config) (*Server, error) {
 	for i, p := range config.Processors {
 		s.cores = append(s.cores, newCore(k, fmt.Sprintf("remoteproc%d", i), p))
 	}
-	for name, root := range map[string]*folder{"sys": sysTree(config, s.cores, files), "sim": simTree(s.cores)} {
-		server, err := serve(filepath.Join(dir, name), root)
+	for _, m := range []struct {
+		name string
+		root *folder
+	}{{"sys", sysTree(config, s.cores, files)}, {"sim", simTree(s.cores)}} {
+		where := filepath.Join(dir, m.name)
+		server, err := serve(where, m.root)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("mount %s: %w", filepath.Join(dir, name), err), s.Unmount())
+			return nil, errors.Join(fmt.Errorf("mount %s (needs root and /dev/fuse): %w", where, err), s.Unmount())
 		}
-		s.mounts = append(s.mounts, mount{filepath.Join(dir, name), server})
+		s.mounts = append(s.mounts, mount{where, server})
 	}
 	return s, nil
 }
 
-// clean unmounts what a server left that was killed: nobody answers there.
+// clean makes sure that nothing is mounted on dir. What a server left that was
+// killed is unmounted: nobody answers there.
 func clean(dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, unix.ENOTCONN) {
+	var stat, parent unix.Stat_t
+	err := unix.Stat(dir, &stat)
+	switch {
+	case errors.Is(err, unix.ENOENT):
 		return nil
+	case errors.Is(err, unix.ENOTCONN):
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s, which a killed process left: %w", dir, err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", dir, err)
 	}
-	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("unmount %s, which a killed process left: %w", dir, err)
+	if err := unix.Stat(filepath.Dir(dir), &parent); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Dir(dir), err)
+	}
+	if stat.Dev != parent.Dev {
+		return fmt.Errorf("%s: %w", dir, ErrMounted)
 	}
 	return nil
 }
@@ -189,6 +213,11 @@ func (s *Server) Core(n int) *Core { return s.cores[n] }
 // Unmount ends the simulation. It does not wait for those who still have files
 // open: what they read or write fails from then on.
 func (s *Server) Unmount() error {
+	s.end.Do(func() { s.err = s.unmount() })
+	return s.err
+}
+
+func (s *Server) unmount() error {
 	for _, c := range s.cores {
 		c.close()
 	}
@@ -206,6 +235,5 @@ func (s *Server) Unmount() error {
 		}
 		m.server.Wait()
 	}
-	s.cores, s.mounts = nil, nil
 	return errors.Join(errs...)
 }

@@ -300,3 +300,11 @@ func TestUnmount(t *testing.T) {
 	}
 	await(t, func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// TestTwice serves a folder that is being served.
+func TestTwice(t *testing.T) {
+	dir, _ := mount(t, config())
+	if s, err := sysfs.Mount(dir, config()); !errors.Is(err, sysfs.ErrMounted) {
+		t.Errorf("second mount: %v, %v", s, err)
+	}
+}

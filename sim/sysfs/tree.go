@@ -1,17 +1,13 @@
 package sysfs
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // sysTree is DIR/sys. As in the kernel's the class holds links only, and a processor
 // lies below the device that the device tree describes.
 func sysTree(config Config, cores []*Core, files *search) *folder {
 	class, debug := newFolder(0o755), newFolder(0o755)
 	platform, base := newFolder(0o755), newFolder(0o755)
-	base.addFile(&file{name: "compatible", mode: 0o444, show: constant(stringList(config.Compatible...))})
-	base.addFile(&file{name: "model", mode: 0o444, show: constant(stringList(config.Model))})
+	base.addFile(property("compatible", config.Compatible...)).addFile(property("model", config.Model))
 	for _, c := range cores {
 		node := c.config.NodeName
 		processor := newFolder(0o755)
@@ -26,8 +22,7 @@ func sysTree(config Config, cores []*Core, files *search) *folder {
 		class.addLink(c.instance, fmt.Sprintf("../../devices/platform/%s/remoteproc/%s", node, c.instance))
 
 		base.add(node, newFolder(0o755).
-			addFile(&file{name: "compatible", mode: 0o444, show: constant(stringList(c.config.Compatible...))}).
-			addFile(&file{name: "name", mode: 0o444, show: constant(stringList(node))}))
+			addFile(property("compatible", c.config.Compatible...)).addFile(property("name", node)))
 
 		traces := newFolder(0o755)
 		for _, f := range c.debug() {
@@ -54,10 +49,11 @@ func simTree(cores []*Core) *folder {
 	return root
 }
 
-// stringList is a property of a device tree: each string ends with a zero.
-func stringList(s ...string) string {
-	if len(s) == 0 {
-		return ""
+// property is a string list of a device tree: each string ends with a zero.
+func property(name string, values ...string) *file {
+	var list string
+	for _, s := range values {
+		list += s + "\x00"
 	}
-	return strings.Join(s, "\x00") + "\x00"
+	return &file{name: name, mode: 0o444, size: uint64(len(list)), show: constant(list)}
 }

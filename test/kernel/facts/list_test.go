@@ -90,7 +90,7 @@ var list = []fact{
 	{"device tree strings end with a zero", []step{
 		reads(class+"device/of_node/compatible", "st,stm32mp1-m4\x00"), reads(class+"device/of_node/name", "m4\x00"),
 		reads("sys/firmware/devicetree/base/compatible", "hybrid,qemu-virt\x00linux,dummy-virt\x00"),
-		reads("sys/firmware/devicetree/base/model", "hybrid virtual board\x00"),
+		reads("sys/firmware/devicetree/base/model", "hybrid virtual board\x00"), stat("sys/firmware/devicetree/base/model", 0o444, 21),
 	}},
 	{"name cannot be written", []step{refuse("name", "x", syscall.EACCES), refuse(debug+"name", "x", syscall.EINVAL)}},
 	{"crash cannot be read", []step{unreadable(debug+"crash", syscall.EINVAL)}},

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/sim/sysfs"
+)
+
+func sysfsCommand() *cobra.Command {
+	var name, greeting string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "sysfs [flags] DIR",
+		Short: "Serve a board's remote processors as files, until interrupted",
+		Long: `Serve a board's remote processors as files below DIR, until interrupted.
+
+DIR stands for / of the board: DIR/sys is what its kernel shows, and firmware is
+looked for in DIR/lib/firmware. The kernel is imitated to the errno. The cores only
+pretend: what firmware prints, and when it crashes, is written to
+DIR/sim/remoteproc0/control; reading that file shows the commands.
+
+Needs root and /dev/fuse. Exit codes: 0 when interrupted, 125 if the board cannot be
+served, 2 for usage errors.`,
+		Example: `  hybrid-sim sysfs --board imx8m-mini /tmp/board &
+  cat /tmp/board/sys/class/remoteproc/remoteproc0/state
+  echo trace hello >/tmp/board/sim/remoteproc0/control`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.ExactArgs(1)(cmd, args); err != nil {
+				return usageError(errors.New("which folder? hybrid-sim sysfs DIR"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := board.Lookup(name)
+			if err != nil {
+				return usageError(err)
+			}
+			config := sysfs.Of(b)
+			config.Greeting = greeting
+			if verbose {
+				config.Log = os.Stderr
+			}
+			server, err := sysfs.Mount(args[0], config)
+			if err != nil {
+				return &exitError{exitBoard, err}
+			}
+			var nodes []string
+			for _, p := range config.Processors {
+				nodes = append(nodes, p.NodeName)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s (%s) at %s\n", b.Name(), strings.Join(nodes, ", "), args[0])
+			<-cmd.Context().Done()
+			if err := server.Unmount(); err != nil {
+				return &exitError{exitBoard, err}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&name, "board", "b", "imx8m-mini", "simulate this `board` of the catalogue")
+	f.StringVar(&greeting, "greeting", "", "let firmware print this `line` when it boots; "+sysfs.FirmwareName+" is its name")
+	f.BoolVarP(&verbose, "verbose", "v", false, "show the kernel's log on standard error")
+	return cmd
+}
