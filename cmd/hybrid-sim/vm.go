@@ -23,6 +23,7 @@ type vmOptions struct {
 	shares  []string
 	env     []string
 	workdir string
+	booted  string
 	timeout time.Duration
 	verbose bool
 }
@@ -52,13 +53,14 @@ interrupted, 125 if the board itself failed, 2 for usage errors.`,
 	f.StringArrayVar(&o.shares, "share", nil, "share a folder as `HOST[:GUEST[:ro|const]]`, by default at the same path (repeatable); const is read only and faster, for what nobody changes meanwhile")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "set an environment variable, `KEY=VALUE` (repeatable)")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "run the command in this `folder` of the board")
+	f.StringVar(&o.booted, "booted", "", "let a boot loader start this firmware `file` before Linux: the core is detached")
 	f.DurationVar(&o.timeout, "timeout", 0, "kill the command after this time, e.g. 30s")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the kernel's console and the bridge's log on standard error")
 	return cmd
 }
 
 func runVM(ctx context.Context, o vmOptions, args []string) (err error) {
-	cfg := vm.Config{Progress: os.Stderr}
+	cfg := vm.Config{Progress: os.Stderr, Booted: o.booted}
 	for _, s := range o.shares {
 		share, err := parseShare(s)
 		if err != nil {

@@ -44,6 +44,9 @@ type Config struct {
 	// GuestInit is the program hybrid-sim-guest for linux/arm; empty: found beside
 	// the executable, as `make build` leaves it.
 	GuestInit string
+	// Booted is the name of a firmware file which a boot loader has started before
+	// Linux, which then finds the core detached; empty: the core is off.
+	Booted string
 	// Cache is the folder for downloads; empty: debian.Cache.
 	Cache string
 	// Console gets the kernel's console, if not nil, and then all messages.
@@ -159,6 +162,15 @@ func (v *VM) assemble(cfg Config, shares []Share, files *debian.Files, init stri
 		return err
 	}
 	b := bridge.New(window, core, irqs, cfg.Log)
+	if cfg.Booted != "" {
+		firmware, err := os.ReadFile(cfg.Booted)
+		if err != nil {
+			return fmt.Errorf("firmware of the boot loader: %w", err)
+		}
+		if err := b.Boot(firmware); err != nil {
+			return err
+		}
+	}
 	v.session = newSession(m.commands)
 	v.work.Go(func() {
 		if err := b.Run(v.ctx); err != nil {

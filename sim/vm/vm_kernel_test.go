@@ -293,6 +293,29 @@ func (f *follower) next(now []byte) {
 	f.position = end
 }
 
+func TestBooted(t *testing.T) {
+	cfg := config(t)
+	cfg.Booted = filepath.Join(filepath.Dir(cfg.GuestInit), "hello_world.elf")
+	v := start(t, cfg)
+	if s := state(t, v); s != "detached" {
+		t.Fatalf("state %q", s)
+	}
+	must(t, remoteproc(t, v, "state", "start"))
+	if s := state(t, v); s != "attached" {
+		t.Errorf("state %q", s)
+	}
+	eventually(t, "no tick", func() bool { return strings.Contains(sh(t, v, trace), "tick 1\n") })
+	must(t, remoteproc(t, v, "state", "detach"))
+	if s := state(t, v); s != "detached" {
+		t.Errorf("state %q", s)
+	}
+	must(t, remoteproc(t, v, "state", "start"))
+	must(t, remoteproc(t, v, "state", "stop"))
+	if s := state(t, v); s != "offline" {
+		t.Errorf("state %q", s)
+	}
+}
+
 func TestGuestInitBroken(t *testing.T) {
 	cfg := config(t)
 	cfg.GuestInit = "/bin/true" // of another machine

@@ -34,6 +34,8 @@ import (
 const (
 	regReset    = 0xf00000
 	regPDDS     = 0xf00108
+	regState    = 0xf0010c
+	regTable    = 0xf00110
 	regCrash    = 0xf00200
 	regMailbox  = 0xf01000
 	mailboxChan = 6

@@ -1,11 +1,15 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -174,6 +178,69 @@ func TestShutdown(t *testing.T) {
 	}
 	c.expect(t, "not acknowledged", "reset", "irq 102 true")
 	c.expect(t, "once")
+}
+
+// firmwareAt is an ELF file with one segment, 16 bytes of which the first four are in
+// the file, and a resource table there.
+func firmwareAt(t testing.TB, addr uint32, section string) []byte {
+	t.Helper()
+	names := "\x00" + section + "\x00"
+	header := elf.Header32{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_ARM), Version: 1, Ehsize: 52,
+		Phoff: 52, Phentsize: 32, Phnum: 1, Shoff: 52 + 32 + 4 + uint32(len(names)), Shentsize: 40, Shnum: 3, Shstrndx: 2}
+	copy(header.Ident[:], elf.ELFMAG)
+	header.Ident[elf.EI_CLASS], header.Ident[elf.EI_DATA], header.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS32), byte(elf.ELFDATA2LSB), 1
+	var b bytes.Buffer
+	for _, part := range []any{
+		header, elf.Prog32{Type: uint32(elf.PT_LOAD), Off: 84, Vaddr: addr, Paddr: addr, Filesz: 4, Memsz: 16},
+		[]byte("code"), []byte(names), elf.Section32{},
+		elf.Section32{Name: 1, Type: uint32(elf.SHT_PROGBITS), Addr: addr, Off: 84, Size: 4},
+		elf.Section32{Type: uint32(elf.SHT_STRTAB), Off: 88, Size: uint32(len(names))},
+	} {
+		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func TestBoot(t *testing.T) {
+	c := newChip(t)
+	for i := range 32 {
+		c.memory[0x100+i] = 0xff
+	}
+	if err := c.Boot(firmwareAt(t, 0x60000100, ".resource_table")); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(c.memory[0x100:0x111]); got != "code"+strings.Repeat("\x00", 12)+"\xff" {
+		t.Errorf("memory %q", got)
+	}
+	if c.load(regState) != stateRunning || c.load(regTable) != 0x60000100 {
+		t.Errorf("state %d, table at %#x", c.load(regState), c.load(regTable))
+	}
+	c.expect(t, "booted", "release")
+
+	for name, firmware := range map[string][]byte{
+		"below":    firmwareAt(t, 0x5ffffffc, ".resource_table"),
+		"above":    firmwareAt(t, 0x60fffffc, ".resource_table"),
+		"no table": firmwareAt(t, 0x60000000, ".text"),
+		"no ELF":   []byte("hello"),
+	} {
+		c := newChip(t)
+		if err := c.Boot(firmware); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		c.expect(t, name+": nothing starts")
+	}
+}
+
+func FuzzBoot(f *testing.F) {
+	f.Add(firmwareAt(f, 0x60000100, ".resource_table"))
+	f.Add(firmwareAt(f, 0x60fffff0, ".resource_table"))
+	memory := make([]byte, 16<<20)
+	f.Fuzz(func(_ *testing.T, firmware []byte) {
+		b := New(memory, nil, nil, slog.New(slog.DiscardHandler))
+		_ = b.Boot(firmware) // it must not panic, nor write elsewhere
+	})
 }
 
 func TestRunEnds(t *testing.T) {
