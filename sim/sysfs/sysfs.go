@@ -27,13 +27,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
-	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
@@ -190,21 +188,6 @@ func clean(dir string) error {
 		return fmt.Errorf("%s: %w", dir, ErrMounted)
 	}
 	return nil
-}
-
-func serve(dir string, root *folder) (*fuse.Server, error) {
-	return fs.Mount(dir, root, &fs.Options{
-		NullPermissions: true,
-		MountOptions: fuse.MountOptions{
-			FsName: "remoteproc", Name: "hybrid-sim",
-			DirectMountStrict: true,
-			AllowOther:        true,
-			Options:           []string{"default_permissions"},
-			DisableXAttrs:     true,
-			// it logs replies to those who were interrupted meanwhile
-			Logger: log.New(io.Discard, "", 0),
-		},
-	})
 }
 
 // Core is remoteproc<n>, counted from 0.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -306,5 +307,17 @@ func TestTwice(t *testing.T) {
 	dir, _ := mount(t, config())
 	if s, err := sysfs.Mount(dir, config()); !errors.Is(err, sysfs.ErrMounted) {
 		t.Errorf("second mount: %v, %v", s, err)
+	}
+}
+
+// TestInheritance starts a process that must not hold the connection to the kernel.
+func TestInheritance(t *testing.T) {
+	mount(t, config())
+	out, err := exec.CommandContext(t.Context(), "ls", "-l", "/proc/self/fd").CombinedOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "fuse") {
+		t.Errorf("a process that we started has\n%s", out)
 	}
 }
