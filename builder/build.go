@@ -60,6 +60,18 @@ type build struct {
 
 // Build builds what r asks for. A malformed request is a *UsageError.
 func Build(ctx context.Context, r Request) (*Result, error) {
+	return buildOn(ctx, r, func(o buildkit.Options) (*buildkit.BuildKit, func() error, error) {
+		bk, err := buildkit.Open(ctx, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return bk, bk.Close, nil
+	})
+}
+
+// buildOn builds on the BuildKit that open gives, which is asked for only once the
+// request is known to make sense.
+func buildOn(ctx context.Context, r Request, open func(buildkit.Options) (*buildkit.BuildKit, func() error, error)) (*Result, error) {
 	r.defaults()
 	b, err := prepare(&r)
 	if err != nil {
@@ -70,12 +82,12 @@ func Build(ctx context.Context, r Request) (*Result, error) {
 	r.BuildKit.Waiting = func(dir string) {
 		fmt.Fprintf(r.Stderr, "another build uses %s, waiting for it to end\n", dir)
 	}
-	bk, err := buildkit.Open(ctx, r.BuildKit)
+	bk, done, err := open(r.BuildKit)
 	if err != nil {
 		return nil, err
 	}
 	result, err := b.run(ctx, bk)
-	return result, errors.Join(err, bk.Close())
+	return result, errors.Join(err, done())
 }
 
 func (r *Request) defaults() {

@@ -228,9 +228,19 @@ func (r *Request) parseOutputs(o *options) ([]*output, error) {
 		}
 		outputs[i].attrs[keyPush] = "true"
 	}
+	images := 0
+	for _, out := range outputs {
+		if out.isImage() {
+			images++
+		}
+	}
 	for _, out := range outputs {
 		if !out.isImage() {
 			continue
+		}
+		if out.folder && images > 1 {
+			// BuildKit's client writes the last exporter's digest into every index.json
+			return nil, usageErrorf("type=%s,tar=false: an image in a folder cannot be combined with another image output", out.kind)
 		}
 		if len(o.tags) > 0 && !out.has(keyName) {
 			out.attrs[keyName] = strings.Join(o.tags, ",")

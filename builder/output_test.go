@@ -141,6 +141,10 @@ func TestParseOutputs(t *testing.T) {
 				{kind: "image", attrs: map[string]string{"name": "r.io/x:latest", "push": "true"}},
 			},
 		},
+		{
+			name: "a folder and an archive", request: Request{Outputs: []string{"type=oci,tar=false,dest=a", "type=docker"}},
+			err: "cannot be combined",
+		},
 		{name: "push without a name", request: Request{Push: true}, err: "needs a name"},
 		{name: "bad output", request: Request{Outputs: []string{"type=x"}}, err: "unknown type"},
 	} {

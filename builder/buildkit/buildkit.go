@@ -53,7 +53,9 @@ type BuildKit struct {
 }
 
 // Open connects to the BuildKit that o asks for, or starts it. The embedded one
-// stops with Close, not with ctx.
+// stops with Close, not with ctx. Build with one BuildKit per state folder and
+// process: its libraries keep what they know of a folder's files in global caches,
+// which point into the databases of the first one after it was closed.
 func Open(ctx context.Context, o Options) (*BuildKit, error) {
 	if o.Address != "" {
 		c, err := client.New(ctx, o.Address)

@@ -146,7 +146,7 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 		return nil, err
 	}
 	hosts := resolver.NewRegistryConfig(nil)
-	opt, err := runc.NewWorkerOpt(dir, snapshotter(dir), false, oci.ProcessSandbox, nil, nil,
+	opt, err := runc.NewWorkerOpt(dir, s.snapshotter(dir), false, oci.ProcessSandbox, nil, nil,
 		// host: compile steps reach the network as the user's own commands do
 		netproviders.Opt{Mode: "host"}, nil, runcPath, "", false, nil, "", "", nil)
 	if err != nil {
@@ -210,13 +210,22 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 	return controller, nil
 }
 
-// snapshotter is overlayfs where the file system of dir can do it, else copies.
-func snapshotter(dir string) runc.SnapshotterFactory {
-	if overlayutils.Supported(dir) != nil {
-		return runc.SnapshotterFactory{Name: "native", New: native.NewSnapshotter}
-	}
-	return runc.SnapshotterFactory{Name: "overlayfs", New: func(root string) (snapshots.Snapshotter, error) {
+// snapshotter is overlayfs where the file system of dir can do it, else copies. The
+// worker never closes its snapshotter, whose database would stay locked until the
+// process ends, so s does.
+func (s *server) snapshotter(dir string) runc.SnapshotterFactory {
+	name, open := "overlayfs", func(root string) (snapshots.Snapshotter, error) {
 		return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
+	}
+	if overlayutils.Supported(dir) != nil {
+		name, open = "native", native.NewSnapshotter
+	}
+	return runc.SnapshotterFactory{Name: name, New: func(root string) (snapshots.Snapshotter, error) {
+		opened, err := open(root)
+		if err == nil {
+			s.onClose(opened.Close)
+		}
+		return opened, err
 	}}
 }
 
