@@ -111,7 +111,9 @@ func (s *Store) removeUnused(folder string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		used[filepath.Base(r.Firmware)] = true
+		if r.Firmware != "" {
+			used[filepath.Base(r.Firmware)] = true
+		}
 	}
 	dir := filepath.Join(folder, stageFolder)
 	files, err := os.ReadDir(dir)

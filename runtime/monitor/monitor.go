@@ -134,6 +134,7 @@ func (m *monitor) live() Exit {
 				m.console.say(err.Error())
 				return Exit{Code: ExitNotBooted, Reason: err.Error()}
 			}
+			go refuse(conns, done) // others who asked at the same time
 			// the socket goes first: who is told that it runs must find it running
 			_ = os.Remove(filepath.Join(m.config.Dir, StartSocket))
 			_, _ = io.WriteString(c, StartDone)
@@ -155,6 +156,19 @@ func accept(listener *os.File, conns chan<- *os.File, done <-chan struct{}) {
 		case conns <- c:
 		case <-done:
 			c.Close()
+			return
+		}
+	}
+}
+
+// refuse answers those who ask for a start once there was one.
+func refuse(conns <-chan *os.File, done <-chan struct{}) {
+	for {
+		select {
+		case c := <-conns:
+			fmt.Fprintln(c, "it is running already")
+			c.Close()
+		case <-done:
 			return
 		}
 	}

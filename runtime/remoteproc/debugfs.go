@@ -33,7 +33,7 @@ func (p *Processor) Crash(t CrashType) error {
 // no debugfs) the error wraps fs.ErrNotExist.
 //
 // The name is opened anew for every boot: an open file of the boot before reads as
-// end of file for ever.
+// EIO for ever.
 func (p *Processor) Trace(n int) (*os.File, error) {
 	f, err := os.Open(filepath.Join(p.debug, fmt.Sprintf("trace%d", n)))
 	if errors.Is(err, fs.ErrPermission) {

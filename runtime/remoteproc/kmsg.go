@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +35,7 @@ func (h Host) Log(p *Processor) (*Log, error) {
 }
 
 // Next waits for the next record about the processor and returns its text. After
-// Close, or the deadline, the error is os.ErrClosed or os.ErrDeadlineExceeded.
+// Close the error is os.ErrClosed.
 func (l *Log) Next() (string, error) {
 	for {
 		n, err := l.f.Read(l.buf)
@@ -54,16 +53,26 @@ func (l *Log) Next() (string, error) {
 
 // Drain returns the records that are there already, at most max.
 func (l *Log) Drain(max int) []string {
-	var lines []string
-	_ = l.f.SetReadDeadline(time.Now().Add(time.Millisecond))
-	defer l.f.SetReadDeadline(time.Time{}) //nolint:errcheck // the file may be closed by now
-	for len(lines) < max {
-		line, err := l.Next()
-		if err != nil {
-			break
-		}
-		lines = append(lines, line)
+	raw, err := l.f.SyscallConn()
+	if err != nil {
+		return nil
 	}
+	var lines []string
+	_ = raw.Read(func(fd uintptr) bool {
+		for len(lines) < max {
+			n, err := unix.Read(int(fd), l.buf)
+			if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil || n <= 0 { // EAGAIN: that was all
+				break
+			}
+			if text, device := parseRecord(l.buf[:n]); device == l.device {
+				lines = append(lines, text)
+			}
+		}
+		return true
+	})
 	return lines
 }
 

@@ -80,7 +80,7 @@ func TestFirmwareFolder(t *testing.T) {
 	if dir, err := h.FirmwareFolder(); dir != filepath.Join(h.Root, "lib/firmware") || err != nil {
 		t.Errorf("default %s, %v", dir, err)
 	}
-	for content, want := range map[string]string{"\n": "lib/firmware", "/opt/fw\n": "opt/fw"} {
+	for content, want := range map[string]string{"\n": "lib/firmware", "/opt/fw\n": "opt/fw", "/opt/fw\n\n": "opt/fw\n"} {
 		h := host(t, map[string]string{"sys/module/firmware_class/parameters/path": content})
 		if dir, err := h.FirmwareFolder(); dir != filepath.Join(h.Root, want) || err != nil {
 			t.Errorf("with %q: %s, %v, want %s", content, dir, err, want)

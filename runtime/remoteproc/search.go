@@ -18,7 +18,9 @@ func (h Host) FirmwareFolder() (string, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("read the firmware search path: %w", err)
 	}
-	if path := strings.TrimRight(string(b), "\n"); path != "" {
+	// the kernel adds one newline when it is read; one more, left by echo, is part of
+	// the path for 6.1
+	if path := strings.TrimSuffix(string(b), "\n"); path != "" {
 		return h.path(path), nil
 	}
 	return h.path("lib/firmware"), nil
