@@ -11,7 +11,8 @@
 //	                 driver's reset line, active high)
 //	f00100  TZ       unused words of the STM32MP1's system configuration:
 //	f00104  HOLDBOOT what the driver writes at start, stop and reboot
-//	f00108  PDDS     bit 0: the core is not allowed to run (the driver clears it to start)
+//	f00108  PDDS     bit 0: the core is not allowed to run (the driver clears it to
+//	                 start, and sets it a moment after the reset to stop)
 //	f0010c  STATE    of the core, for a core which a boot loader started: 2 is running
 //	f00110  TABLE    address of such a core's resource table
 //	f00200  CRASH    the core writes anything but 0: its watchdog has bitten
@@ -82,6 +83,7 @@ type Bridge struct {
 	log    *slog.Logger
 
 	running  bool
+	stopping time.Time // when a reset came before PDDS was set; zero once it is
 	shutdown time.Time // when Linux asked the core to stop; zero if it did not
 	levels   map[int]bool
 }
@@ -138,15 +140,30 @@ func (b *Bridge) reg(offset int) *uint32 { return (*uint32)(unsafe.Pointer(&b.me
 
 func (b *Bridge) load(offset int) uint32 { return atomic.LoadUint32(b.reg(offset)) }
 
+// stopGrace is how long after a reset PDDS may still be clear. The driver's stop
+// resets the core and then sets PDDS: between the two the core must not be released
+// once more, with the old firmware. A driver that stops and starts faster than we
+// look shows no PDDS at all, and has its core released this much later.
+const stopGrace = 20 * time.Millisecond
+
 // step looks at every register once, and reports whether anything happened.
 func (b *Bridge) step(ctx context.Context, now time.Time) (active bool, err error) {
 	if b.load(regReset)&1 != 0 {
 		active = true
 		b.hold()
+		b.stopping = now
 		atomic.StoreUint32(b.reg(regReset), 0)
 		b.log.Debug("core held in reset")
 	}
-	if b.load(regPDDS)&1 == 0 && !b.running {
+	allowed := b.load(regPDDS)&1 == 0
+	if !allowed {
+		b.stopping = time.Time{}
+		if b.running {
+			active = true
+			b.hold()
+		}
+	}
+	if allowed && !b.running && now.Sub(b.stopping) > stopGrace {
 		active = true
 		atomic.StoreUint32(b.reg(regCrash), 0)
 		if err := b.core.Release(ctx); err != nil {

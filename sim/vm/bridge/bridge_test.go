@@ -86,6 +86,29 @@ func TestReset(t *testing.T) {
 	c.expect(t, "start again", "release")
 }
 
+// The driver resets the core a moment before it sets PDDS.
+func TestResetBeforePDDS(t *testing.T) {
+	c := newChip(t)
+	c.store(regPDDS, 0)
+	c.expect(t, "start", "release")
+	c.store(regReset, 1)
+	c.expect(t, "reset", "reset")
+	c.expect(t, "a moment later")
+	c.store(regPDDS, 1)
+	c.expect(t, "stopped")
+	c.store(regPDDS, 0)
+	c.expect(t, "start again", "release")
+
+	// stopped and started between two looks: nobody saw PDDS
+	c.store(regReset, 1)
+	c.expect(t, "reset", "reset")
+	c.now = c.now.Add(stopGrace)
+	c.expect(t, "started", "release")
+
+	c.store(regPDDS, 1)
+	c.expect(t, "a core that must not run is held", "reset")
+}
+
 func TestCrash(t *testing.T) {
 	for name, crash := range map[string]func(*chip){
 		"doorbell": func(c *chip) { c.store(regCrash, 5) },
