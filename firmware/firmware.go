@@ -11,6 +11,7 @@ package firmware
 import (
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -127,8 +128,8 @@ func (p *parser) read(off, n uint64) ([]byte, error) {
 }
 
 func isIO(err error) bool {
-	_, format := err.(*FormatError)
-	return err != nil && !format
+	var format *FormatError
+	return err != nil && !errors.As(err, &format)
 }
 
 // fields decodes consecutive fields; w is the class's word: 4 or 8 bytes.

@@ -142,7 +142,7 @@ func findFile(layer *io.LimitedReader, dst Sink, name string, limit int64) (pres
 	r := tar.NewReader(layer)
 	for n := 0; ; n++ {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if layer.N <= 0 {
 				return absent, fmt.Errorf("more than %d bytes", int64(maxLayer))
 			}

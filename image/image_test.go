@@ -180,8 +180,10 @@ func TestFirmwareOfLayout(t *testing.T) {
 		{"whiteout", run, [][]byte{tarOf(t, entry{name: "hello.elf", content: "old"}), tarOf(t, entry{name: ".wh.hello.elf"})}, "", "holds no /hello.elf"},
 		{"opaque", run, [][]byte{tarOf(t, entry{name: "hello.elf", content: "old"}), tarOf(t, entry{name: ".wh..wh..opq"})}, "", "holds no /hello.elf"},
 		{
-			"folder removed", v1.ImageConfig{Entrypoint: []string{"/a/b/hello.elf"}},
-			[][]byte{tarOf(t, entry{name: "a/b/hello.elf", content: "old"}), tarOf(t, entry{name: "a/.wh.b"})}, "", "holds no /a/b/hello.elf",
+			"folder removed",
+			v1.ImageConfig{Entrypoint: []string{"/a/b/hello.elf"}},
+			[][]byte{tarOf(t, entry{name: "a/b/hello.elf", content: "old"}), tarOf(t, entry{name: "a/.wh.b"})},
+			"", "holds no /a/b/hello.elf",
 		},
 		{"missing", run, [][]byte{tarOf(t)}, "", "holds no /hello.elf"},
 		{"no entrypoint", v1.ImageConfig{}, nil, "", "no ENTRYPOINT"},

@@ -212,7 +212,7 @@ func openArchive(name string) (_ *archive, err error) {
 	a := &archive{file: f, entries: map[string]struct{ offset, size int64 }{}}
 	for r := tar.NewReader(f); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return a, nil
 		}
 		if err != nil {

@@ -24,7 +24,7 @@ const output = 0x10000 // offset where the program writes
 
 // newCore returns a core whose program writes value to output and loops, or for 0
 // takes a fault that it cannot handle.
-func newCore(t *testing.T, ctx context.Context) (core *Core, load func(value uint32), word *uint32) {
+func newCore(ctx context.Context, t *testing.T) (core *Core, load func(value uint32), word *uint32) {
 	t.Helper()
 	f, err := qemu.MemoryFile("test", Size)
 	if err != nil {
@@ -68,7 +68,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestCore(t *testing.T) {
-	core, load, word := newCore(t, t.Context())
+	core, load, word := newCore(t.Context(), t)
 	for value := uint32(1); value < 4; value++ {
 		load(value)
 		begin := time.Now()
@@ -94,7 +94,7 @@ func TestCore(t *testing.T) {
 }
 
 func TestLockup(t *testing.T) {
-	core, load, _ := newCore(t, t.Context())
+	core, load, _ := newCore(t.Context(), t)
 	load(0)
 	if err := core.Release(t.Context()); err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestNothingIsLeft(t *testing.T) {
 		return n
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	core, load, word := newCore(t, ctx)
+	core, load, word := newCore(ctx, t)
 	load(1)
 	if err := core.Release(ctx); err != nil {
 		t.Fatal(err)

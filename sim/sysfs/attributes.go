@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -191,7 +192,7 @@ func (c *Core) storeCrash(_ context.Context, value string) error {
 	value = strings.TrimPrefix(strings.TrimSuffix(value, "\n"), "+")
 	n, err := strconv.ParseUint(value, 0, 32)
 	if err != nil || strings.Contains(value, "_") {
-		if e, ok := err.(*strconv.NumError); ok && e.Err == strconv.ErrRange {
+		if errors.Is(err, strconv.ErrRange) {
 			return unix.ERANGE
 		}
 		return unix.EINVAL

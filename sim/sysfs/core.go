@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -327,7 +328,7 @@ func (c *Core) claim(table []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.table = table
-	c.carveouts = append(c.config.Memory[:len(c.config.Memory):len(c.config.Memory)], r.carveouts...)
+	c.carveouts = slices.Concat(c.config.Memory, r.carveouts)
 	for _, t := range r.traces {
 		t.inode = c.kernel.inodes.Add(1)
 		c.traces = append(c.traces, &t)

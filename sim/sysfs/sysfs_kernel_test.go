@@ -254,8 +254,12 @@ func TestConcurrency(t *testing.T) {
 			loop(func() { _, _ = os.ReadFile(filepath.Join(dir, name)) })
 		}
 		for _, w := range []struct{ name, value string }{
-			{class + "state", "start"}, {class + "state", "stop"}, {debug + "crash", "1"},
-			{class + "recovery", "recover"}, {"sim/remoteproc0/control", "trace x"}, {class + "firmware", "a.elf"},
+			{class + "state", "start"},
+			{class + "state", "stop"},
+			{debug + "crash", "1"},
+			{class + "recovery", "recover"},
+			{"sim/remoteproc0/control", "trace x"},
+			{class + "firmware", "a.elf"},
 		} {
 			loop(func() { _ = os.WriteFile(filepath.Join(dir, w.name), []byte(w.value), 0) })
 		}

@@ -75,10 +75,10 @@ func TestGuestHangsUp(t *testing.T) {
 	}
 	cause := errors.New("the board is on fire")
 	v.session.hangUp(cause)
-	if err := c.Wait(); err != cause {
+	if err := c.Wait(); !errors.Is(err, cause) {
 		t.Errorf("a running command: %v", err)
 	}
-	if err := v.Command(t.Context(), "true").Run(); err != cause {
+	if err := v.Command(t.Context(), "true").Run(); !errors.Is(err, cause) {
 		t.Errorf("a new command: %v", err)
 	}
 }

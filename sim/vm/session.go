@@ -25,8 +25,10 @@ type session struct {
 }
 
 func newSession(conn *os.File) *session {
-	return &session{conn: conn, w: wire.NewWriter(conn), control: make(chan wire.Frame, 1),
-		gone: make(chan struct{}), next: 1, commands: map[uint32]*Cmd{}}
+	return &session{
+		conn: conn, w: wire.NewWriter(conn), control: make(chan wire.Frame, 1),
+		gone: make(chan struct{}), next: 1, commands: map[uint32]*Cmd{},
+	}
 }
 
 // serve hands out frames until the connection ends.
@@ -34,7 +36,7 @@ func (s *session) serve() {
 	for {
 		f, err := wire.Read(s.conn)
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = errors.New("Linux has hung up")
 			}
 			s.hangUp(fmt.Errorf("connection to the virtual board: %w", err))

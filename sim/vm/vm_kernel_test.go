@@ -33,8 +33,10 @@ var built = sync.OnceValues(func() (dir string, err error) {
 		env  []string
 		args []string
 	}{
-		{[]string{"GOOS=linux", "GOARCH=arm", "GOARM=7", "CGO_ENABLED=0"},
-			[]string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "guest"), "../../cmd/hybrid-sim-guest"}},
+		{
+			[]string{"GOOS=linux", "GOARCH=arm", "GOARM=7", "CGO_ENABLED=0"},
+			[]string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "guest"), "../../cmd/hybrid-sim-guest"},
+		},
 		{nil, []string{"make", "-s", "-C", "../../examples/hello_world", "BOARD=qemu-virt", "O=" + dir}},
 		{nil, []string{"make", "-s", "-C", "../../test/kernel/firmware", "O=" + dir}},
 	} {

@@ -33,7 +33,7 @@ func (b *Bridge) Boot(firmware []byte) error {
 		}
 		segment := b.memory[at:][:p.Memsz]
 		clear(segment)
-		if _, err := p.ReadAt(segment[:p.Filesz], 0); err != nil && err != io.EOF {
+		if _, err := p.ReadAt(segment[:p.Filesz], 0); err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("firmware of the boot loader: %w", err)
 		}
 	}

@@ -208,14 +208,18 @@ func TestShutdown(t *testing.T) {
 func firmwareAt(t testing.TB, addr uint32, section string) []byte {
 	t.Helper()
 	names := "\x00" + section + "\x00"
-	header := elf.Header32{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_ARM), Version: 1, Ehsize: 52,
-		Phoff: 52, Phentsize: 32, Phnum: 1, Shoff: 52 + 32 + 4 + uint32(len(names)), Shentsize: 40, Shnum: 3, Shstrndx: 2}
+	header := elf.Header32{
+		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_ARM), Version: 1, Ehsize: 52,
+		Phoff: 52, Phentsize: 32, Phnum: 1, Shoff: 52 + 32 + 4 + uint32(len(names)), Shentsize: 40, Shnum: 3, Shstrndx: 2,
+	}
 	copy(header.Ident[:], elf.ELFMAG)
 	header.Ident[elf.EI_CLASS], header.Ident[elf.EI_DATA], header.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS32), byte(elf.ELFDATA2LSB), 1
 	var b bytes.Buffer
 	for _, part := range []any{
-		header, elf.Prog32{Type: uint32(elf.PT_LOAD), Off: 84, Vaddr: addr, Paddr: addr, Filesz: 4, Memsz: 16},
-		[]byte("code"), []byte(names), elf.Section32{},
+		header,
+		elf.Prog32{Type: uint32(elf.PT_LOAD), Off: 84, Vaddr: addr, Paddr: addr, Filesz: 4, Memsz: 16},
+		[]byte("code"), []byte(names),
+		elf.Section32{},
 		elf.Section32{Name: 1, Type: uint32(elf.SHT_PROGBITS), Addr: addr, Off: 84, Size: 4},
 		elf.Section32{Type: uint32(elf.SHT_STRTAB), Off: 88, Size: uint32(len(names))},
 	} {

@@ -24,7 +24,8 @@ func module(t *testing.T, modinfo string) []byte {
 	header.Shoff = uint32(52 + len(modinfo) + len(names))
 	var b bytes.Buffer
 	for _, part := range []any{
-		header, []byte(modinfo), []byte(names), elf.Section32{},
+		header, []byte(modinfo), []byte(names),
+		elf.Section32{},
 		elf.Section32{Name: 1, Type: uint32(elf.SHT_PROGBITS), Off: 52, Size: uint32(len(modinfo))},
 		elf.Section32{Name: 10, Type: uint32(elf.SHT_STRTAB), Off: uint32(52 + len(modinfo)), Size: uint32(len(names))},
 	} {

@@ -19,8 +19,10 @@ var Default = Source{URI: "http://deb.debian.org/debian", Keyring: "/usr/share/k
 
 // suites are the names by which an archive of Debian's main distribution is
 // recognised; other vendors' suites have other names.
-var suites = []string{"oldoldstable", "oldstable", "stable", "testing", "unstable", "sid",
-	"buster", "bullseye", "bookworm", "trixie", "forky", "duke"}
+var suites = []string{
+	"oldoldstable", "oldstable", "stable", "testing", "unstable", "sid",
+	"buster", "bullseye", "bookworm", "trixie", "forky", "duke",
+}
 
 // sourceOf finds the mirror that the machine uses, in root, its /etc/apt: in files
 // of either form, sources.list(5). The result is Default where there is none.

@@ -25,11 +25,15 @@ Components: main
 	}{
 		"nothing": {nil, Default},
 		"deb822":  {map[string]string{"sources.list.d/debian.sources": deb822, "sources.list.d/a.sources": other}, Source{"https://mirror.example/debian", "/usr/share/keyrings/own.gpg"}},
-		"deb822, key inside": {map[string]string{"sources.list.d/debian.sources": "Types: deb deb-src\nURIs: http://m.example/debian\nSuites: stable\nComponents: contrib\n main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n"},
-			Source{"http://m.example/debian", Default.Keyring}},
+		"deb822, key inside": {
+			map[string]string{"sources.list.d/debian.sources": "Types: deb deb-src\nURIs: http://m.example/debian\nSuites: stable\nComponents: contrib\n main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n"},
+			Source{"http://m.example/debian", Default.Keyring},
+		},
 		"deb822, disabled": {map[string]string{"sources.list.d/debian.sources": "Enabled: no\n" + deb822}, Default},
-		"one line": {map[string]string{"sources.list": "# deb http://no.example/debian bookworm main\ndeb-src http://no.example/debian bookworm main\ndeb  http://m.example/debian/ bookworm main contrib # why\n"},
-			Source{"http://m.example/debian", Default.Keyring}},
+		"one line": {
+			map[string]string{"sources.list": "# deb http://no.example/debian bookworm main\ndeb-src http://no.example/debian bookworm main\ndeb  http://m.example/debian/ bookworm main contrib # why\n"},
+			Source{"http://m.example/debian", Default.Keyring},
+		},
 		"one line, options": {map[string]string{"sources.list": "deb [ arch=amd64 signed-by=/k.gpg ] http://m.example/debian sid main\n"}, Source{"http://m.example/debian", "/k.gpg"}},
 		"one line, others":  {map[string]string{"sources.list.d/x.list": "deb https://packages.example/apt cloud-bookworm main\ndeb http://s.example/debian-security bookworm-security main\ndeb cdrom:[Debian]/ bookworm main\ndeb http://short.example\n"}, Default},
 		"hostile":           {map[string]string{"sources.list": "deb http://m.example/\"; bookworm main\n"}, Default},

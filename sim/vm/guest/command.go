@@ -40,8 +40,10 @@ type command struct {
 }
 
 func newCommand(id uint32, req wire.Command, w *wire.Writer) (*command, error) {
-	c := &command{id: id, w: w, outputs: map[wire.Type]*os.File{}, inbox: wire.NewInbox(),
-		outbox: map[wire.Type]*wire.Outbox{}, exited: make(chan struct{})}
+	c := &command{
+		id: id, w: w, outputs: map[wire.Type]*os.File{}, inbox: wire.NewInbox(),
+		outbox: map[wire.Type]*wire.Outbox{}, exited: make(chan struct{}),
+	}
 	if req.Terminal != nil {
 		master, slave, err := openTerminal(*req.Terminal)
 		if err != nil {
@@ -109,7 +111,7 @@ func (c *command) start(req wire.Command, reaper *Reaper) error {
 			Code: ws.ExitStatus(), Wall: time.Since(begin),
 			User:   time.Duration(usage.Utime.Nano()),
 			System: time.Duration(usage.Stime.Nano()),
-			MaxRSS: int64(usage.Maxrss) << 10,
+			MaxRSS: int64(usage.Maxrss) << 10, //nolint:unconvert // int32 on 32-bit systems
 		}
 		if ws.Signaled() {
 			c.status.Signal = int(ws.Signal())

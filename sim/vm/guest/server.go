@@ -5,6 +5,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -38,7 +39,7 @@ func (s *Server) Serve(conn io.ReadWriter, reaper *Reaper) error {
 	}
 	for {
 		f, err := wire.Read(conn)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -35,7 +35,7 @@ func TestFrames(t *testing.T) {
 	if err != nil || f.Type != Ready || len(f.Payload) != 0 {
 		t.Fatalf("ready: %+v, %v", f, err)
 	}
-	if _, err = Read(&b); err != io.EOF {
+	if _, err = Read(&b); !errors.Is(err, io.EOF) {
 		t.Fatalf("at the end: %v", err)
 	}
 }
@@ -162,7 +162,7 @@ func TestInbox(t *testing.T) {
 	}
 	i.Close()
 	w := &failingWriter{}
-	if err := i.Copy(w, func(n int) { consumed += n }); err != io.ErrClosedPipe || consumed != 3 || w.writes != 2 {
+	if err := i.Copy(w, func(n int) { consumed += n }); !errors.Is(err, io.ErrClosedPipe) || consumed != 3 || w.writes != 2 {
 		t.Errorf("a writer that fails: %v, %d consumed, %d writes", err, consumed, w.writes)
 	}
 }
