@@ -1,0 +1,128 @@
+# Run "make help" for the targets. Everything that is made is in bin/ and dist/;
+# what is downloaded or takes long is kept in $(CACHE), outside of the tree.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+export CGO_ENABLED := 0
+export HYBRID_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hybrid
+export HYBRID_SDK_BASE := $(HYBRID_CACHE)/sdk-base
+CACHE := $(HYBRID_CACHE)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+COMMANDS := hybrid hybrid-runtime hybrid-sim
+GUEST := hybrid-runtime hybrid-sim-guest
+TOOLS := $(CACHE)/tools
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# What is asked for, and the Debian packages that have it.
+PACKAGES := qemu-system-arm:qemu-system-arm runc:runc mmdebstrap:mmdebstrap dtc:device-tree-compiler \
+	arm-none-eabi-gcc:gcc-arm-none-eabi arm-none-eabi-gcc:libnewlib-arm-none-eabi git:git
+
+##@ First
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: setup build sdk-base ## Build hello_world with BuildKit and run it on the virtual board
+	@examples/hello_world/demo.sh
+
+.PHONY: test
+test: setup build sdk-base ## Run every test
+	@$(MAKE) test-unit test-build test-kernel
+
+.PHONY: setup
+setup: ## Install what is missing on a Debian machine (apt, once)
+	@missing=; for p in $(PACKAGES); do \
+		if ! command -v "$${p%%:*}" >/dev/null && ! command -v "/usr/sbin/$${p%%:*}" >/dev/null; then missing="$$missing $${p##*:}"; fi; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "==> installing with apt:$$missing"; \
+		$(SUDO) apt-get update -q; \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+
+##@ Build
+
+.PHONY: build
+build: ## Build every command into bin/
+	@echo "==> building $(COMMANDS) into bin/"
+	@mkdir -p bin/linux_arm
+	@$(GO_BUILD) -o bin/ $(COMMANDS:%=./cmd/%)
+	@GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD) -o bin/linux_arm/ $(GUEST:%=./cmd/%)
+
+.PHONY: sdk-base
+sdk-base: $(HYBRID_SDK_BASE)/index.json ## Make the toolchain's base image, an OCI layout, from Debian's packages
+
+$(HYBRID_SDK_BASE)/index.json:
+	@$(MAKE) setup build
+	@echo "==> making the toolchain's base image in $(HYBRID_SDK_BASE) (once, about a minute)"
+	@mkdir -p $(CACHE)
+	@$(SUDO) bin/hybrid sdk base $(HYBRID_SDK_BASE)
+
+.PHONY: release-snapshot
+release-snapshot: $(TOOLS)/goreleaser ## Make the archives of a release in dist/, offline
+	@$(TOOLS)/goreleaser release --snapshot --clean --skip=publish
+	@ls -l dist/*.tar.gz dist/checksums.txt
+
+##@ Test
+
+GOTESTSUM = $(TOOLS)/gotestsum --format pkgname-and-test-fails --
+.PHONY: test-unit
+test-unit: $(TOOLS)/gotestsum ## Tests that need nothing but Go
+	@echo "==> unit tests"
+	@$(GOTESTSUM) ./...
+
+.PHONY: test-build
+test-build: setup build sdk-base $(TOOLS)/gotestsum ## Tests of the builder with the embedded BuildKit (root)
+	@echo "==> builds with BuildKit"
+	@$(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./sdk/... ./test/scripts/...
+
+.PHONY: test-kernel
+test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated and on virtual boards (root, QEMU)
+	@echo "==> virtual board: what it boots is kept in $(CACHE)"
+	@bin/hybrid-sim fetch
+	@$(GOTESTSUM) -count=1 -tags kernel -timeout 20m ./sim/... ./runtime/... ./test/kernel/... ./test/scripts/...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each parser of foreign bytes for FUZZTIME (30s)
+	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -ohE '^func Fuzz[A-Za-z]+' $$p/*_test.go | cut -d' ' -f2); do \
+			echo "==> $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) $$p; \
+		done; \
+	done
+
+.PHONY: bench
+bench: setup build sdk-base ## Measure this beside the tools people use today; prints ratios
+	@test/bench/bench.sh
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check style and what linters find
+	@echo "==> linters"
+	@test -z "$$($(TOOLS)/gofumpt -l . | tee /dev/stderr)"
+	@$(TOOLS)/golangci-lint run --build-tags kernel,engine ./...
+	@go vet -tags kernel,engine ./...
+
+.PHONY: fmt
+fmt: $(TOOLS)/gofumpt ## Format the code
+	@$(TOOLS)/gofumpt -w .
+
+.PHONY: clean
+clean: ## Remove what was made in the tree
+	rm -rf bin dist
+
+# The tools are pinned in tools/go.mod; a newer pin makes them anew.
+TOOL_gotestsum := gotest.tools/gotestsum
+TOOL_gofumpt := mvdan.cc/gofumpt
+TOOL_golangci-lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+TOOL_goreleaser := github.com/goreleaser/goreleaser/v2
+
+$(TOOLS)/%: tools/go.mod
+	@echo "==> building $* (once)"
+	@mkdir -p $(TOOLS)
+	@cd tools && go build -o $@ $(TOOL_$*)
