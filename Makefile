@@ -50,10 +50,14 @@ setup: ## Install what is missing on a Debian machine (apt, once)
 ##@ Build
 
 .PHONY: build
-build: ## Build every command into bin/
+build: guest ## Build every command into bin/
 	@echo "==> building $(COMMANDS) into bin/"
-	@mkdir -p bin/linux_arm
 	@$(GO_BUILD) -o bin/ $(COMMANDS:%=./cmd/%)
+
+.PHONY: guest
+guest: ## Build what runs on the virtual board into bin/linux_arm/
+	@echo "==> building $(GUEST) into bin/linux_arm/"
+	@mkdir -p bin/linux_arm
 	@GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD) -o bin/linux_arm/ $(GUEST:%=./cmd/%)
 
 .PHONY: sdk-base
