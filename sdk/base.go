@@ -113,7 +113,7 @@ func (b *Base) fromDebian(ctx context.Context, layout string) (_ digest.Digest, 
 	}
 	args := []string{"--variant=minbase", "--format=tar", "--include=" + strings.Join(basePackages, ",")}
 	for _, path := range unread {
-		args = append(args, "--dpkgopt=path-exclude=/"+path+"/*")
+		args = append(args, "--dpkgopt=path-exclude=/"+path)
 	}
 	args = append(args, baseSuite, "-")
 	args = append(args, mirrors(ctx)...)
@@ -146,8 +146,17 @@ func (b *Base) fromDebian(ctx context.Context, layout string) (_ digest.Digest, 
 	return dgst, err
 }
 
-// unread are the folders of a Debian system that no compiler reads.
-var unread = []string{"usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale"}
+// unread are the files, as patterns of dpkg, that no build of firmware reads: texts,
+// and the libraries of cores that never are remote processors (Cortex-A, Arm9), a
+// quarter of the whole.
+var unread = []string{
+	"usr/share/doc/*", "usr/share/man/*", "usr/share/info/*", "usr/share/locale/*",
+	"usr/bin/arm-none-eabi-lto-dump",
+	"usr/lib/*arm-none-eabi/*/arm/v5te/*",
+	"usr/lib/*arm-none-eabi/*/thumb/v7-a*",
+	"usr/lib/*arm-none-eabi/*/thumb/v7ve*",
+	"usr/lib/*arm-none-eabi/*/thumb/v8-a*",
+}
 
 // mirrors are the machine's own sources of the suite, as lines for mmdebstrap; none
 // if it is not such a Debian, and mmdebstrap uses its default.
