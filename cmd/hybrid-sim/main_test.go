@@ -31,9 +31,15 @@ func TestParseShare(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"no-such-command"}, {"--no-such-flag"}, {"fetch", "x"},
-		{"vm", "--no-such-flag"}, {"vm", "--share", "a:b:c", "--", "true"}, {"vm", "--env", "X", "--", "true"},
-		{"vm", "--workdir", "x", "--", "true"}, {"vm", "--timeout", "soon", "--", "true"},
+		{},
+		{"no-such-command"},
+		{"--no-such-flag"},
+		{"fetch", "x"},
+		{"vm", "--no-such-flag"},
+		{"vm", "--share", "a:b:c", "--", "true"},
+		{"vm", "--env", "X", "--", "true"},
+		{"vm", "--workdir", "x", "--", "true"},
+		{"vm", "--timeout", "soon", "--", "true"},
 	} {
 		cmd := root()
 		cmd.SetArgs(args)
