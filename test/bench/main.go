@@ -1,0 +1,297 @@
+// Command bench measures hybrid-runtime beside runc, in one run on one machine, and
+// prints what matters: the ratios. Both do what an engine asks of them: create,
+// start, state, kill, delete, of a container that does nothing; ours on a simulated
+// processor that starts at once.
+//
+// It takes root, /dev/fuse, runc and GNU time (a parent as large as a Go program
+// would hide the memory of a small child). Run it by `make bench`.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/sim/sysfs"
+)
+
+func main() {
+	runs := flag.Int("runs", 21, "how often each verb is run; the median counts")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	if err := bench(ctx, *runs); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// verbs in the order of a container's life.
+var verbs = []string{"create", "start", "state", "kill", "delete"}
+
+// sample is one run of one verb.
+type sample struct {
+	wall time.Duration
+	rss  int // KiB at most
+}
+
+// runtime is an OCI runtime that is measured.
+type runtime struct {
+	name    string
+	program string
+	env     []string
+	bundle  string
+	root    string
+	samples map[string][]sample
+	init    []int // KiB that the container's process of ours, or the runtime's, has resident
+}
+
+func bench(ctx context.Context, runs int) (err error) {
+	work, err := os.MkdirTemp("", "hybrid-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+
+	sysroot := filepath.Join(work, "sysroot")
+	b, err := board.Lookup("qemu-virt")
+	if err != nil {
+		return err
+	}
+	server, err := sysfs.Mount(sysroot, sysfs.Of(b))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Unmount()) }()
+
+	ours, err := newHybrid(ctx, work, sysroot)
+	if err != nil {
+		return err
+	}
+	theirs, err := newRunc(ctx, work)
+	if err != nil {
+		return err
+	}
+	for n := range runs + 1 {
+		for _, r := range []*runtime{ours, theirs} { // by turns: what disturbs one disturbs the other
+			if err := r.life(ctx, n > 0); err != nil {
+				return err
+			}
+		}
+	}
+	return report(ours, theirs, runs)
+}
+
+func newHybrid(ctx context.Context, work, sysroot string) (*runtime, error) {
+	program, err := filepath.Abs("bin/hybrid-runtime")
+	if err != nil {
+		return nil, err
+	}
+	bundle := filepath.Join(work, "firmware")
+	rootfs := filepath.Join(bundle, "rootfs")
+	sdk, err := filepath.Abs("sdk/baremetal")
+	if err != nil {
+		return nil, err
+	}
+	if out, err := exec.CommandContext(ctx, "make", "-C", "examples/hello_world", "SDK="+sdk, "BOARD=qemu-virt", "O="+rootfs).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("hello_world: %w: %s", err, out)
+	}
+	config := `{"ociVersion":"1.0.2","process":{"args":["/hello_world.elf"],"cwd":"/","env":["HYBRID_BOARD=qemu-virt","HYBRID_MCU=cortex-m4"]},"root":{"path":"rootfs"}}`
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	return &runtime{
+		name: "hybrid-runtime", program: program, env: []string{"HYBRID_SYSROOT=" + sysroot},
+		bundle: bundle, root: filepath.Join(work, "hybrid-root"), samples: map[string][]sample{},
+	}, nil
+}
+
+func newRunc(ctx context.Context, work string) (*runtime, error) {
+	program, err := exec.LookPath("runc")
+	if err != nil {
+		return nil, err
+	}
+	bundle := filepath.Join(work, "linux")
+	if err := os.MkdirAll(filepath.Join(bundle, "rootfs"), 0o755); err != nil {
+		return nil, err
+	}
+	source := filepath.Join(work, "wait.go")
+	if err := os.WriteFile(source, []byte("package main\n\nimport \"time\"\n\nfunc main() { time.Sleep(time.Hour) }\n"), 0o600); err != nil {
+		return nil, err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", filepath.Join(bundle, "rootfs/wait"), source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("a program for runc: %w: %s", err, out)
+	}
+	if out, err := exec.CommandContext(ctx, program, "spec", "--bundle", bundle).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("runc spec: %w: %s", err, out)
+	}
+	name := filepath.Join(bundle, "config.json")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var config map[string]any
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, err
+	}
+	process := config["process"].(map[string]any)
+	process["args"], process["terminal"] = []string{"/wait"}, false
+	delete(process, "rlimits") // raising one takes a right that root in a container may not have
+	if text, err = json.Marshal(config); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		return nil, err
+	}
+	return &runtime{name: "runc", program: program, bundle: bundle, root: filepath.Join(work, "runc-root"), samples: map[string][]sample{}}, nil
+}
+
+// life runs every verb once on one container. The first life warms up and is not
+// counted.
+func (r *runtime) life(ctx context.Context, counted bool) (err error) {
+	id := fmt.Sprintf("bench%d", os.Getpid())
+	defer func() {
+		if err != nil {
+			_, _, _ = r.run(context.WithoutCancel(ctx), "delete", "--force", id)
+		}
+	}()
+	for _, verb := range verbs {
+		args := map[string][]string{
+			"create": {"create", "--bundle", r.bundle, id},
+			"kill":   {"kill", id, "KILL"},
+		}[verb]
+		if args == nil {
+			args = []string{verb, id}
+		}
+		s, out, err := r.run(ctx, args...)
+		if err != nil {
+			return err
+		}
+		if counted {
+			r.samples[verb] = append(r.samples[verb], s)
+		}
+		switch verb {
+		case "state":
+			var state struct{ PID int }
+			if err := json.Unmarshal(out, &state); err != nil {
+				return fmt.Errorf("%s state: %w", r.name, err)
+			}
+			if rss, err := resident(state.PID); err == nil && counted {
+				r.init = append(r.init, rss)
+			}
+		case "kill":
+			if err := r.stopped(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stopped waits until a killed container has ended.
+func (r *runtime) stopped(ctx context.Context, id string) error {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		_, out, err := r.run(ctx, "state", id)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(out), `"stopped"`) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: container %s does not stop", r.name, id)
+}
+
+// run runs the program below GNU time, which writes the memory to a file.
+func (r *runtime) run(ctx context.Context, args ...string) (sample, []byte, error) {
+	memory, err := os.CreateTemp("", "hybrid-bench-rss-")
+	if err != nil {
+		return sample{}, nil, err
+	}
+	defer os.Remove(memory.Name())
+	defer memory.Close()
+	var out, errOut strings.Builder
+	cmd := exec.CommandContext(ctx, "/usr/bin/time", append([]string{"-f", "%M", "-o", memory.Name(), r.program, "--root", r.root}, args...)...)
+	cmd.Env = append(os.Environ(), r.env...)
+	if args[0] == "create" { // the container keeps its output open
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
+			return sample{}, nil, err
+		}
+		defer null.Close()
+		cmd.Stdout, cmd.Stderr = null, null
+	} else {
+		cmd.Stdout, cmd.Stderr = &out, &errOut
+	}
+	start := time.Now()
+	err = cmd.Run()
+	wall := time.Since(start)
+	if err != nil {
+		return sample{}, nil, fmt.Errorf("%s %s: %w: %s", r.name, strings.Join(args, " "), err, errOut.String())
+	}
+	b, err := os.ReadFile(memory.Name())
+	if err != nil {
+		return sample{}, nil, err
+	}
+	rss, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return sample{wall, rss}, []byte(out.String()), err
+}
+
+// resident is the resident memory of a process, in KiB.
+func resident(pid int) (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(string(b), "VmRSS:")
+	if !found {
+		return 0, errors.New("no VmRSS")
+	}
+	return strconv.Atoi(strings.Fields(rest)[0])
+}
+
+func median[T any](s []T, less func(a, b T) int) T {
+	s = slices.Clone(s)
+	slices.SortFunc(s, less)
+	return s[len(s)/2]
+}
+
+func report(ours, theirs *runtime, runs int) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 1, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "median of %d\t%s\t%s\tratio\t\tpeak memory\t%s\tratio\t\n", runs, ours.name, theirs.name, theirs.name)
+	for _, verb := range verbs {
+		wall := func(r *runtime) time.Duration {
+			return median(r.samples[verb], func(a, b sample) int { return int(a.wall - b.wall) }).wall
+		}
+		rss := func(r *runtime) int {
+			return median(r.samples[verb], func(a, b sample) int { return a.rss - b.rss }).rss
+		}
+		fmt.Fprintf(w, "%s\t%.1f ms\t%.1f ms\t%.2f\t\t%.1f MB\t%.1f MB\t%.2f\t\n", verb,
+			milliseconds(wall(ours)), milliseconds(wall(theirs)), float64(wall(ours))/float64(wall(theirs)),
+			float64(rss(ours))/1024, float64(rss(theirs))/1024, float64(rss(ours))/float64(rss(theirs)))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	monitor := median(ours.init, func(a, b int) int { return a - b })
+	fmt.Printf("the monitor has %.1f MB resident while the firmware runs\n", float64(monitor)/1024)
+	return nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
