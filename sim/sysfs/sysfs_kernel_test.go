@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/board"
-	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 	"github.com/hybrid-containers/hybrid/sim/sysfs"
 	"github.com/hybrid-containers/hybrid/sim/sysfs/elftest"
 )
@@ -91,46 +90,32 @@ func write(t *testing.T, dir, name, value string) {
 	}
 }
 
-// TestRuntime lets the runtime's own view of the kernel drive the simulation.
-func TestRuntime(t *testing.T) {
+// TestLife drives a processor from start to crash and back.
+func TestLife(t *testing.T) {
 	dir, server := mount(t, config())
-	host := remoteproc.Host{Root: dir}
-	ps, err := host.Processors()
-	if err != nil || len(ps) != 2 {
-		t.Fatalf("processors %v, %v", ps, err)
+	state := func() string { return read(t, dir, class+"state") }
+	write(t, dir, class+"recovery", "disabled")
+	write(t, dir, class+"firmware", "a.elf")
+	write(t, dir, class+"state", "start")
+	if state() != "running\n" {
+		t.Fatalf("state %q after start", state())
 	}
-	p := ps[0]
-	if p.Name != "imx-rproc" || p.Node != "imx8mm-cm4" || fmt.Sprint(p.Compatible) != "[fsl,imx8mm-cm4]" {
-		t.Fatalf("processor %+v", p)
-	}
-	for _, err := range []error{p.SetRecovery(false), p.SetFirmware("a.elf"), p.Start()} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := p.SetFirmware("b.elf"); !errors.Is(err, unix.EBUSY) {
+	if err := os.WriteFile(filepath.Join(dir, class+"firmware"), []byte("b.elf"), 0); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("firmware while running: %v", err)
 	}
 	write(t, dir, "sim/remoteproc0/control", "trace hello\n")
-	trace, err := p.Trace(0)
-	if err != nil {
-		t.Fatal(err)
+	if got := read(t, dir, debug+"trace0"); got != "booted a.elf\nhello\n" {
+		t.Errorf("trace %q", got)
 	}
-	defer trace.Close()
-	if b, _ := io.ReadAll(trace); string(b) != "booted a.elf\nhello\n" {
-		t.Errorf("trace %q", b)
+	write(t, dir, debug+"crash", "1")
+	await(t, func() bool { return state() == "crashed\n" })
+	write(t, dir, class+"recovery", "recover")
+	await(t, func() bool { return state() == "running\n" })
+	write(t, dir, class+"state", "stop")
+	if state() != "offline\n" {
+		t.Errorf("state %q after stop", state())
 	}
-	if err := p.Crash(remoteproc.Watchdog); err != nil {
-		t.Fatal(err)
-	}
-	await(t, func() bool { s, _ := p.State(); return s == remoteproc.Crashed })
-	if err := p.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := p.State(); s != remoteproc.Offline || err != nil {
-		t.Errorf("state %s, %v", s, err)
-	}
-	if _, err := p.Trace(0); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, debug+"trace0")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("trace after stop: %v", err)
 	}
 	if got := read(t, dir, "sys/firmware/devicetree/base/compatible"); got != "fsl,imx8mm-evk\x00fsl,imx8mm\x00" {
