@@ -76,7 +76,7 @@ func TestParseOutputRefuses(t *testing.T) {
 		"type=oci,dest":               `got "dest"`,
 		"type=oci,=x":                 `got "=x"`,
 		`type=oci,"dest=x`:            "quote",
-		"type=oci,nmae=x":             "did you mean name?",
+		"type=oci,nam=x":              "did you mean name?",
 		"type=oci,bord=x":             "did you mean board?",
 		"type=oci,com.example=x":      "annotation.*",
 		"type=local,dest=x,name=y":    `type=local has no key "name"`,

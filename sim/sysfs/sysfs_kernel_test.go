@@ -5,7 +5,6 @@ package sysfs_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"

@@ -3,6 +3,7 @@
 package scripts
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,8 +66,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	code := "0"
 	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		exit, ok := err.(*exec.ExitError)
-		if !ok {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
 			ts.Fatalf("%v", err)
 		}
 		code = fmt.Sprint(exit.ExitCode())
