@@ -58,17 +58,24 @@ func (r *Runtime) load(id string) (*container, error) {
 	}
 	c := &container{dir: r.dir(id)}
 	b, err := os.ReadFile(filepath.Join(c.dir, recordFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("container %s %w (in %s)", id, ErrNotExist, r.Root)
+	if errors.Is(err, fs.ErrNotExist) && !exists(c.dir) {
+		return nil, r.notExist(id)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &c.record)
+	}
+	if err == nil && c.ID != id {
+		err = fmt.Errorf("it is the record of container %q", c.ID)
 	}
 	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(b, &c.record); err != nil {
-		return nil, fmt.Errorf("%s: %w (hybrid-runtime delete --force %s)", filepath.Join(c.dir, recordFile), err, id)
+		return nil, fmt.Errorf("container %s is damaged: %s: %w (hybrid-runtime delete --force %s)", id, recordFile, err, id)
 	}
 	c.derive(r.Host)
 	return c, nil
+}
+
+func (r *Runtime) notExist(id string) error {
+	return fmt.Errorf("container %s %w (in %s)", id, ErrNotExist, r.Root)
 }
 
 // derive asks the monitor and the processor.
@@ -104,7 +111,7 @@ func (r *Runtime) newFolder() (dir string, lock *os.File, err error) {
 		if dir, err = os.MkdirTemp(r.Root, makingPrefix); err != nil {
 			return "", nil, err
 		}
-		if lock, err = lockFolder(dir); err == nil {
+		if lock, err = lockFolder(dir, unix.LOCK_NB); err == nil {
 			return dir, lock, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
@@ -114,21 +121,37 @@ func (r *Runtime) newFolder() (dir string, lock *os.File, err error) {
 	}
 }
 
-// lockFolder takes the lock of a folder; the error is EWOULDBLOCK if somebody has it.
-func lockFolder(dir string) (*os.File, error) {
+// lockFolder takes the lock of a folder; with how LOCK_NB the error is EWOULDBLOCK
+// if somebody has it. If the folder is removed meanwhile the error wraps
+// fs.ErrNotExist, also if there is another of its name.
+func lockFolder(dir string, how int) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, err
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|how)
 	}
-	if _, err := os.Stat(dir); err != nil { // removed between the two
+	if err == nil {
+		err = same(f, dir)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+func same(f *os.File, dir string) error {
+	locked, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	now, err := os.Stat(dir)
+	if err == nil && !os.SameFile(locked, now) {
+		err = fs.ErrNotExist
+	}
+	return err
 }
 
 // show makes the folder visible as the container id.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/image"
@@ -137,14 +138,14 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, id string, stdi
 	if err != nil {
 		return nil, err
 	}
-	defer starts.Close()
+	closeOnExec()
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
+		starts.Close()
 		return nil, os.NewSyscallError("socketpair", err)
 	}
 	n.handshake = os.NewFile(uintptr(pair[0]), "handshake")
 	theirs := os.NewFile(uintptr(pair[1]), "handshake")
-	defer theirs.Close()
 
 	n.cmd = exec.Command("/proc/self/exe")
 	n.cmd.Args = []string{monitor.Argv0, id}
@@ -155,7 +156,11 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, id string, stdi
 	if stdio {
 		n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	}
-	if err := n.cmd.Start(); err != nil {
+	err = n.cmd.Start()
+	// closed here, so that the handshake ends if the monitor does
+	theirs.Close()
+	starts.Close()
+	if err != nil {
 		return nil, fmt.Errorf("start the monitor: %w", err)
 	}
 	config := monitor.Config{ID: id, Dir: r.dir(id), Sysroot: r.Host.Root, Processor: owned.Processor.Instance}
@@ -165,6 +170,20 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, id string, stdi
 		return nil, err
 	}
 	return n, nil
+}
+
+// closeOnExec keeps from the monitor, which lives on, what our caller left open for
+// us. Descriptors of our own are not inherited anyway.
+func closeOnExec() {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return // without /proc there is no monitor either
+	}
+	for _, e := range open {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // greet sends the configuration and waits for the monitor to be ready.
@@ -214,6 +233,9 @@ func (n *newborn) commit(r *Runtime, rec record, pidFile string) error {
 	n.lock.Close()
 	if _, err := io.WriteString(n.handshake, monitor.Commit); err != nil {
 		_ = r.remove(rec.ID)
+		if pidFile != "" {
+			os.Remove(pidFile)
+		}
 		return fmt.Errorf("the monitor: %w", err)
 	}
 	n.handshake.Close()

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -11,10 +12,25 @@ import (
 // first, and one that is not there, or cannot be read, is no error; what is on disk
 // is then removed even if the processor cannot be stopped, which is still an error.
 func (r *Runtime) Delete(id string, force bool) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
 	r.sweep()
+	// what is looked at must be what is removed, and not the next one of this name
+	lock, err := lockFolder(r.dir(id), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if force {
+			return nil
+		}
+		return r.notExist(id)
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	c, err := r.load(id)
 	if err != nil {
-		if force && checkID(id) == nil {
+		if force {
 			return r.remove(id)
 		}
 		return err

@@ -12,9 +12,14 @@ import (
 	"github.com/hybrid-containers/hybrid/runtime/process"
 )
 
-// deathTimeout is how long a killed monitor may take to end. Only a driver that
-// hangs in the kernel keeps it.
-const deathTimeout = 10 * time.Second
+const (
+	// killTimeout is how long a monitor may take to end by itself: a driver's stop,
+	// and an engine that does not read the last output.
+	killTimeout = 3 * time.Second
+	// deathTimeout is how long a monitor that was killed, or is about to end, may
+	// take. Only a driver that hangs in the kernel keeps it.
+	deathTimeout = 10 * time.Second
+)
 
 // Kill sends a signal to a container. SIGTERM, SIGINT and SIGQUIT stop the
 // processor, and the container exits with 0; SIGKILL stops it too, and the
@@ -25,17 +30,22 @@ func (r *Runtime) Kill(id string, signal unix.Signal) error {
 	if err != nil {
 		return err
 	}
-	if c.status == specs.StateStopped {
-		// it may be stopped because its monitor was killed
+	if !c.monitor {
+		// it was stopped, perhaps because its monitor was killed
 		if err := r.claims().Reclaim(c.Processor); err != nil {
 			return err
 		}
 		return fmt.Errorf("cannot signal container %s: %w", id, ErrNotRunning)
 	}
-	if signal == unix.SIGKILL {
-		return r.kill(c)
+	switch {
+	case signal == unix.SIGKILL:
+		return r.kill(c) // also if the monitor is about to end: it may hang
+	case c.status == specs.StateStopped:
+		return fmt.Errorf("cannot signal container %s: %w", id, ErrNotRunning)
+	case signal == unix.SIGTERM, signal == unix.SIGINT, signal == unix.SIGQUIT:
+		return c.signal(signal)
 	}
-	return c.signal(signal)
+	return nil // not for the monitor, which SIGSTOP would freeze and SIGABRT kill
 }
 
 // signal sends a signal to the monitor.
@@ -51,10 +61,10 @@ func (c *container) signal(signal unix.Signal) error {
 	return err
 }
 
-// kill ends the container now. The processor is stopped before the monitor dies, so
-// that no moment is left in which it runs and nobody watches; the monitor is frozen
-// meanwhile, so that it does not take our stop for somebody else's. Whatever it was
-// in the middle of, a start above all, is undone once it is dead.
+// kill ends the container now. The monitor is asked to do it, so that no moment is
+// left in which the processor runs and nobody watches, and so that it gets done even
+// if we are killed meanwhile. One that does not is killed, and whatever it was in
+// the middle of, a start above all, is undone once it is dead.
 func (r *Runtime) kill(c *container) error {
 	h, err := c.Monitor.Open()
 	if errors.Is(err, process.ErrGone) {
@@ -64,21 +74,21 @@ func (r *Runtime) kill(c *container) error {
 		return err
 	}
 	defer h.Close()
-	if err := h.Signal(unix.SIGSTOP); err != nil && !errors.Is(err, process.ErrGone) {
-		return err
+	for _, s := range []unix.Signal{monitor.KillSignal, unix.SIGCONT} { // somebody may have frozen it
+		if err := h.Signal(s); err != nil && !errors.Is(err, process.ErrGone) {
+			return err
+		}
 	}
-	if p, err := r.Host.Processor(c.Processor); err == nil {
-		// an error is not the end: Reclaim below tries again, and reports it
-		_ = p.Stop()
+	if h.Wait(killTimeout) {
+		return r.claims().Reclaim(c.Processor) // tells why if it could not be stopped
 	}
-	if err := h.Signal(unix.SIGKILL); err != nil && !errors.Is(err, process.ErrGone) {
-		return err
+	// written while it lives: later the name may be another container's
+	err = monitor.WriteExit(c.dir, monitor.Exit{Code: monitor.ExitKilled, Reason: "killed", Time: time.Now()})
+	if kerr := h.Signal(unix.SIGKILL); kerr != nil && !errors.Is(kerr, process.ErrGone) {
+		return errors.Join(err, kerr)
 	}
 	if !h.Wait(deathTimeout) {
-		return fmt.Errorf("the monitor of container %s (process %d) does not die: it waits for the driver of %s", c.ID, c.Monitor.PID, c.Processor)
+		return errors.Join(err, fmt.Errorf("the monitor of container %s (process %d) does not die: it waits for the driver of %s", c.ID, c.Monitor.PID, c.Processor))
 	}
-	if err := monitor.WriteExit(c.dir, monitor.Exit{Code: monitor.ExitKilled, Reason: "killed", Time: time.Now()}); err != nil {
-		return err
-	}
-	return r.claims().Reclaim(c.Processor)
+	return errors.Join(err, r.claims().Reclaim(c.Processor))
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,7 +29,7 @@ func (r *Runtime) List() ([]Entry, error) {
 	}
 	var list []Entry
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), "@") {
+		if !e.IsDir() || checkID(e.Name()) != nil {
 			continue
 		}
 		c, err := r.load(e.Name())

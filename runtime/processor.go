@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -89,13 +88,13 @@ func (m *machine) describe() string {
 }
 
 // take claims the first processor that is free, of those that fit the target and
-// can run the firmware. Of several that are busy the first is reported.
+// can run the firmware. Of several that cannot be had the first is reported.
 func (r *Runtime) take(m *machine, fw *bundle.Firmware, id string) (*claim.Claim, board.Core, error) {
 	fits, err := m.fits(fw.Target)
 	if err != nil {
 		return nil, board.Core{}, fmt.Errorf("%s: %w", fw.Name, err)
 	}
-	var refused, busy error
+	var refused, unavailable error
 	for _, f := range fits {
 		if err := runs(fw, f.core); err != nil {
 			refused = first(refused, err)
@@ -105,12 +104,9 @@ func (r *Runtime) take(m *machine, fw *bundle.Firmware, id string) (*claim.Claim
 		if err == nil {
 			return c, f.core, nil
 		}
-		if b := (*claim.BusyError)(nil); !errors.As(err, &b) {
-			return nil, board.Core{}, err
-		}
-		busy = first(busy, err)
+		unavailable = first(unavailable, err)
 	}
-	return nil, board.Core{}, first(busy, refused)
+	return nil, board.Core{}, first(unavailable, refused)
 }
 
 func first(a, b error) error {

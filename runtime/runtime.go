@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hybrid-containers/hybrid/runtime/claim"
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
@@ -95,7 +97,7 @@ func (r *Runtime) sweep() {
 			continue // only a pattern that makes no sense
 		}
 		for _, dir := range dirs {
-			if maker, err := lockFolder(dir); err == nil {
+			if maker, err := lockFolder(dir, unix.LOCK_NB); err == nil {
 				_ = os.RemoveAll(dir)
 				maker.Close()
 			}

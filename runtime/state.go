@@ -1,8 +1,8 @@
 package runtime
 
 import (
-	"fmt"
 	"maps"
+	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -29,6 +29,7 @@ func (c *container) state() *specs.State {
 	}
 	maps.Copy(s.Annotations, c.Annotations)
 	set := func(key, value string) {
+		delete(s.Annotations, key) // an image's author may have set it
 		if value != "" {
 			s.Annotations[key] = value
 		}
@@ -38,9 +39,11 @@ func (c *container) state() *specs.State {
 	set(image.KeyProcessor, c.Processor)
 	set(KeyDigest, c.Digest)
 	set(KeyProcessorState, string(c.kernel))
+	code, reason := "", ""
 	if c.exit != nil {
-		set(KeyExitCode, fmt.Sprint(c.exit.Code))
-		set(KeyExitReason, c.exit.Reason)
+		code, reason = strconv.Itoa(c.exit.Code), c.exit.Reason
 	}
+	set(KeyExitCode, code)
+	set(KeyExitReason, reason)
 	return s
 }

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+	"os/signal"
+
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/runtime"
 )
@@ -34,7 +38,10 @@ func (a *app) create() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return r.Create(cmd.Context(), args[0], o)
+			// create undoes what it did; other verbs may be interrupted anywhere
+			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+			defer stop()
+			return r.Create(ctx, args[0], o)
 		},
 	}
 	f := cmd.Flags()

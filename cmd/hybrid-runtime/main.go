@@ -3,17 +3,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	goruntime "runtime"
 	"runtime/debug"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/runtime"
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
@@ -36,15 +34,15 @@ func main() {
 }
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
 	a := &app{}
 	root := a.command()
 	root.SetArgs(args)
-	called, err := root.ExecuteContextC(ctx)
+	called, err := root.ExecuteC()
 	if err == nil {
 		return 0
 	}
+	// several errors are a line each, and names of files may hold anything
+	err = &lineError{err}
 	a.report(err)
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		fmt.Fprintf(os.Stderr, "hybrid-runtime: %v (%s --help)\n", err, called.CommandPath())
@@ -53,6 +51,12 @@ func run(args []string) int {
 	fmt.Fprintf(os.Stderr, "hybrid-runtime: %v\n", err)
 	return exitError
 }
+
+// lineError is an error in one line.
+type lineError struct{ err error }
+
+func (e *lineError) Error() string { return strings.ReplaceAll(e.err.Error(), "\n", "; ") }
+func (e *lineError) Unwrap() error { return e.err }
 
 // usageError is a command line that makes no sense.
 type usageError struct{ err error }

@@ -73,10 +73,14 @@ func FromPath(name string) (*Firmware, error) {
 
 // elfIn is name, or the ELF file in the folder name.
 func elfIn(name string) (string, error) {
-	entries, err := os.ReadDir(name)
-	if errors.Is(err, unix.ENOTDIR) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
 		return name, nil
 	}
+	entries, err := os.ReadDir(name)
 	if err != nil {
 		return "", err
 	}
@@ -236,13 +240,21 @@ func notThere(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
+// openRegular looks before it opens: opening a watchdog's device starts it.
 func openRegular(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // does not wait for a fifo's writer
+	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // nor waits for a fifo's writer
+	if err != nil {
+		return nil, err
+	}
+	info, err = f.Stat()
+	if err == nil && !info.Mode().IsRegular() { // replaced meanwhile
 		err = fmt.Errorf("%s is not a regular file", name)
 	}
 	if err != nil {
@@ -254,10 +266,18 @@ func openRegular(name string) (*os.File, error) {
 
 // load takes a snapshot of an open file and parses it.
 func load(src *os.File, name, from string) (*Firmware, error) {
+	tooLarge := fmt.Errorf("%s is larger than %d bytes, the limit for firmware", name, MaxFirmware)
+	info, err := src.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > MaxFirmware { // the copy would be in memory
+		return nil, tooLarge
+	}
 	f, err := snapshot(func(dst *os.File) error {
 		n, err := io.Copy(dst, io.LimitReader(src, MaxFirmware+1))
 		if n > MaxFirmware {
-			return fmt.Errorf("%s is larger than %d bytes, the limit for firmware", name, MaxFirmware)
+			return tooLarge // it grew
 		}
 		return err
 	})

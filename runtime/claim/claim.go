@@ -69,11 +69,16 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string {
-	if e.Holder.ID == "" {
+	switch {
+	case e.Holder.ID != "":
+		return fmt.Sprintf("remote processor %s is busy: container %s holds it (hybrid-runtime --root %s list)", e.Processor, e.Holder.ID, e.Holder.Root)
+	case e.State == remoteproc.Detached: // from there only an attached one can be stopped
+		return fmt.Sprintf("remote processor %s is busy: the boot loader started it (echo start > /sys/class/remoteproc/%s/state attaches to it, then echo stop ends it)",
+			e.Processor, e.Processor.Instance)
+	default:
 		return fmt.Sprintf("remote processor %s is busy: it is %s, and no container started it (echo stop > /sys/class/remoteproc/%s/state)",
 			e.Processor, e.State, e.Processor.Instance)
 	}
-	return fmt.Sprintf("remote processor %s is busy: container %s holds it (hybrid-runtime --root %s list)", e.Processor, e.Holder.ID, e.Holder.Root)
 }
 
 // Claim is a processor that is ours.
@@ -103,7 +108,7 @@ func (s *Store) Take(p *remoteproc.Processor, holder Holder) (_ *Claim, err erro
 		}
 	}()
 	if err := c.undo(); err != nil {
-		return nil, err
+		return nil, leftBehind(p, err)
 	}
 	state, err := p.State()
 	if err != nil {
@@ -148,6 +153,11 @@ func (s *Store) lock(p *remoteproc.Processor) (*Claim, error) {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	c := &Claim{Processor: p, store: s, lock: f}
+	// a record that was being written when its writer was killed
+	if err := os.Remove(s.file(p, newRecord)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.unlock()
+		return nil, err
+	}
 	if c.record, err = s.read(p); err != nil {
 		c.unlock()
 		return nil, err
@@ -204,24 +214,43 @@ func (c *Claim) undo() error {
 	if c.record.Holder == (Holder{}) {
 		return nil
 	}
-	if saved := c.record.Saved; saved != nil {
-		if err := c.Processor.Stop(); err != nil {
+	if c.record.Saved != nil {
+		if err := c.restore(*c.record.Saved); err != nil {
 			return err
-		}
-		// the attributes are a courtesy: a kernel that refuses them keeps no core running
-		_ = c.Processor.SetRecovery(saved.Recovery)
-		if saved.Firmware != "" {
-			_ = c.Processor.SetFirmware(saved.Firmware)
 		}
 	}
 	if err := c.unstage(); err != nil {
 		return err
 	}
-	if err := os.Remove(c.store.file(c.Processor, "json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(c.store.file(c.Processor, savedRecord)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	c.record = record{}
 	return nil
+}
+
+// maxRestores bounds how often restore stops a processor that comes up again.
+const maxRestores = 4
+
+// restore stops the processor and puts its attributes back. A start whose process
+// was killed may go on in the driver, and shows as offline until it is done; setting
+// the firmware waits for it, and is refused when the core came up.
+func (c *Claim) restore(saved attributes) error {
+	var err error
+	for range maxRestores {
+		if _, err := c.store.host.Processor(c.Processor.Instance); errors.Is(err, fs.ErrNotExist) {
+			return nil // unbound from its driver, which stopped it
+		}
+		if err := c.Processor.Stop(); err != nil {
+			return err
+		}
+		// the attributes are a courtesy: a kernel that refuses them keeps no core running
+		_ = c.Processor.SetRecovery(saved.Recovery)
+		if err = c.Processor.SetFirmware(saved.Firmware); !errors.Is(err, unix.EBUSY) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %w", remoteproc.ErrNotStopped, err)
 }
 
 // unlock closes the lock. It must not unlock: that would take the lock away from a
@@ -231,26 +260,31 @@ func (c *Claim) unlock() { c.lock.Close() }
 // Sweep undoes what dead holders left behind: processors that still run, staged
 // firmware. What cannot be undone now is left to the next one: Reclaim tells why.
 func (s *Store) Sweep() {
-	records, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
-	if err != nil {
-		return
-	}
-	for _, name := range records {
-		_ = s.Reclaim(strings.TrimSuffix(filepath.Base(name), ".json"))
+	for _, suffix := range []string{savedRecord, newRecord} {
+		records, err := filepath.Glob(filepath.Join(s.dir, "*."+suffix))
+		if err != nil {
+			return // only a pattern that makes no sense
+		}
+		for _, name := range records {
+			_ = s.Reclaim(strings.TrimSuffix(filepath.Base(name), "."+suffix))
+		}
 	}
 }
 
 // Reclaim is Sweep for one processor, by its instance name. That it is held, or
 // that there is nothing to undo, is no error.
 func (s *Store) Reclaim(instance string) error {
+	if instance == "" || filepath.Base(instance) != instance {
+		return nil
+	}
 	p, err := s.host.Processor(instance)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // unbound from its driver, which stopped it
+		p, err = &remoteproc.Processor{Instance: instance}, nil // its staged firmware is still there
 	}
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(s.file(p, "json")); errors.Is(err, fs.ErrNotExist) {
+	if !exists(s.file(p, savedRecord)) && !exists(s.file(p, newRecord)) {
 		return nil
 	}
 	unlock, err := s.lockFile("claims.lock")
@@ -266,10 +300,26 @@ func (s *Store) Reclaim(instance string) error {
 		return err
 	}
 	if err := c.Release(); err != nil {
-		return fmt.Errorf("%s was left behind by a container whose monitor died, and cannot be put back: %w", p, err)
+		return leftBehind(p, err)
 	}
 	return nil
 }
+
+func leftBehind(p *remoteproc.Processor, err error) error {
+	return fmt.Errorf("%s was left behind by a container whose monitor died, and cannot be put back: %w", p, err)
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
+// Names of a record's file, after the processor's: in force, and being written,
+// which only the holder of the processor's lock does.
+const (
+	savedRecord = "json"
+	newRecord   = "json.new"
+)
 
 func (s *Store) file(p *remoteproc.Processor, suffix string) string {
 	return filepath.Join(s.dir, p.Instance+"."+suffix)
@@ -277,7 +327,7 @@ func (s *Store) file(p *remoteproc.Processor, suffix string) string {
 
 func (s *Store) read(p *remoteproc.Processor) (record, error) {
 	var r record
-	b, err := os.ReadFile(s.file(p, "json"))
+	b, err := os.ReadFile(s.file(p, savedRecord))
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
@@ -285,7 +335,7 @@ func (s *Store) read(p *remoteproc.Processor) (record, error) {
 		return r, err
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%s: %w (remove it once the processor is stopped)", s.file(p, "json"), err)
+		return r, fmt.Errorf("%s: %w (remove it once the processor is stopped)", s.file(p, savedRecord), err)
 	}
 	return r, nil
 }
@@ -297,12 +347,12 @@ func (c *Claim) save() error {
 	if err != nil {
 		return err
 	}
-	name := c.store.file(c.Processor, "json")
-	temporary := name + ".new" // only the holder of the lock writes it
+	temporary := c.store.file(c.Processor, newRecord)
 	if err := os.WriteFile(temporary, b, 0o600); err != nil {
+		os.Remove(temporary) // a full disk
 		return err
 	}
-	return os.Rename(temporary, name)
+	return os.Rename(temporary, c.store.file(c.Processor, savedRecord))
 }
 
 // lockFile waits for one of the store's own locks. claims.lock is held while claims

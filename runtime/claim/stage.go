@@ -72,9 +72,10 @@ func stageError(err error) error {
 	return fmt.Errorf("stage the firmware: %w", err)
 }
 
-// unstage removes the staged firmware unless another claim uses it.
+// unstage removes the staged firmware unless another claim uses it. The record
+// keeps the folder: who is killed before the file is gone leaves that to the next.
 func (c *Claim) unstage() error {
-	if c.record.Firmware == "" {
+	if c.record.Folder == "" {
 		return nil
 	}
 	unlock, err := c.store.lockFile("stage.lock")
@@ -82,20 +83,20 @@ func (c *Claim) unstage() error {
 		return err
 	}
 	defer unlock()
-	folder := c.record.Folder
-	c.record.Firmware, c.record.Folder = "", ""
+	c.record.Firmware = ""
 	if err := c.save(); err != nil {
 		return err
 	}
-	return c.store.removeUnused(folder)
+	return c.store.removeUnused(c.record.Folder)
 }
 
 // removeUnused removes what is in our folder of the search path and in no record;
-// with it what a power loss left, as it takes the records away. The caller holds
-// the lock of the stage.
+// with it what a power loss left, as it takes the records away. While a record
+// cannot be read nothing is removed: it may name any of them. The caller holds the
+// lock of the stage.
 func (s *Store) removeUnused(folder string) error {
 	used := map[string]bool{}
-	records, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
+	records, err := filepath.Glob(filepath.Join(s.dir, "*."+savedRecord))
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (s *Store) removeUnused(folder string) error {
 			err = json.Unmarshal(b, &r)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil //nolint:nilerr // whoever wants that processor is told
 		}
 		if r.Firmware != "" {
 			used[filepath.Base(r.Firmware)] = true
@@ -117,8 +118,8 @@ func (s *Store) removeUnused(folder string) error {
 	}
 	dir := filepath.Join(folder, stageFolder)
 	files, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil // it was never made
 	}
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Argv0 is the first argument by which a program of ours is the monitor.
@@ -27,6 +29,13 @@ const (
 	Ready  = "ready\n"
 	Commit = "commit\n"
 )
+
+// KillSignal asks a monitor for what SIGKILL does to other processes: it stops the
+// processor, puts it back, and then dies of SIGKILL by its own hand. Killed from
+// outside it could not; frozen while somebody else stops the processor, it would
+// stay frozen when that somebody is killed. It is a real-time signal, none that
+// people send.
+const KillSignal = unix.Signal(36)
 
 // Config is what a monitor needs to know.
 type Config struct {

@@ -71,11 +71,13 @@ func (c *console) run() {
 	}
 }
 
-// flush copies what is there, and waits for it at most as long as an engine may
-// take to read.
+// maxWait is how long the monitor waits for an engine that does not read.
+const maxWait = time.Second
+
+// flush copies what is there, and waits for it at most maxWait.
 func (c *console) flush() {
 	done := make(chan struct{})
-	timeout := time.After(time.Second)
+	timeout := time.After(maxWait)
 	select {
 	case c.flushes <- done:
 	case <-timeout:
@@ -99,7 +101,8 @@ func (c *console) copy() bool {
 		text, err := t.next()
 		if err == nil && len(text) > 0 {
 			any = true
-			c.write(os.Stdout, text)
+			c.keep(text)                 // first: standard output may have nobody who reads it
+			_, _ = os.Stdout.Write(text) // an engine that went away keeps no firmware from running
 		}
 	}
 	return any
@@ -118,15 +121,27 @@ func (c *console) open() {
 	}
 }
 
-// say adds a line of the monitor itself, to standard error and the log.
-func (c *console) say(line string) { c.write(os.Stderr, []byte("hybrid: "+line+"\n")) }
+// say adds a line of the monitor itself, to standard error and the log. It waits at
+// most maxWait for who reads it.
+func (c *console) say(line string) {
+	text := []byte("hybrid: " + line + "\n")
+	c.keep(text)
+	done := make(chan struct{})
+	go func() {
+		_, _ = os.Stderr.Write(text)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(maxWait):
+	}
+}
 
-// write writes to the log first: standard output may have nobody who reads it.
-func (c *console) write(to *os.File, text []byte) {
+// keep adds to the log.
+func (c *console) keep(text []byte) {
 	c.writes.Lock()
+	defer c.writes.Unlock()
 	c.log.write(text)
-	c.writes.Unlock()
-	_, _ = to.Write(text) // an engine that went away keeps no firmware from running
 }
 
 // logFile is a log that is bounded on disk.
@@ -138,13 +153,19 @@ type logFile struct {
 
 // write loses what cannot be written: a full disk keeps no firmware from running.
 func (l *logFile) write(text []byte) {
-	if l.file == nil || l.size+int64(len(text)) > maxLog {
-		if err := l.turn(); err != nil {
+	for len(text) > 0 {
+		if l.file == nil || l.size >= maxLog {
+			if err := l.turn(); err != nil {
+				return
+			}
+		}
+		n, err := l.file.Write(text[:min(len(text), int(maxLog-l.size))])
+		if err != nil {
 			return
 		}
+		l.size += int64(n)
+		text = text[n:]
 	}
-	n, _ := l.file.Write(text)
-	l.size += int64(n)
 }
 
 // turn starts a new file, and keeps the one before.

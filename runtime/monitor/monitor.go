@@ -37,14 +37,26 @@ const (
 func Main() int {
 	// these would end the process, or stop it in the middle of something
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP)
-	stops := make(chan os.Signal, 1)
-	signal.Notify(stops, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT)
+	requests := make(chan os.Signal, 4)
+	signal.Notify(requests, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, KillSignal)
 
-	m, code := begin(stops)
+	m, code := begin(requests)
 	if m == nil {
 		return code
 	}
-	exit := m.live()
+	exit := m.finish(m.live())
+	if exit.Code == ExitKilled {
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL) // our parent shall see the signal
+	}
+	return exit.Code
+}
+
+// finish gives the processor back and records the exit. Only then is a start that
+// failed answered: who hears of it finds a stopped container.
+func (m *monitor) finish(exit Exit) Exit {
+	if m.device != nil && m.processor.Stop() == nil {
+		_ = m.device.ShutdownOnRelease(false) // it is the core's, and would outlive us
+	}
 	if err := m.claim.Release(); err != nil {
 		m.console.say(fmt.Sprintf("cannot put %s back: %v", m.processor, err))
 		if exit.Code == ExitStopped {
@@ -56,7 +68,11 @@ func Main() int {
 	if err := WriteExit(m.config.Dir, exit); err != nil {
 		m.console.say(fmt.Sprintf("cannot record the exit code: %v", err))
 	}
-	return exit.Code
+	if m.refused != nil {
+		fmt.Fprintln(m.refused, exit.Reason)
+		m.refused.Close()
+	}
+	return exit
 }
 
 type monitor struct {
@@ -65,15 +81,16 @@ type monitor struct {
 	claim     *claim.Claim
 	starts    *os.File
 	console   *console
-	stops     <-chan os.Signal
+	requests  <-chan os.Signal
 	device    *remoteproc.Device // keeps shutdown-on-release alive
+	refused   *os.File           // who asked for a start that failed
 }
 
 // begin takes over from create. Without a monitor the int is the exit code.
-func begin(stops <-chan os.Signal) (*monitor, int) {
+func begin(requests <-chan os.Signal) (*monitor, int) {
 	handshake := os.NewFile(HandshakeFD, "handshake")
 	defer handshake.Close()
-	m := &monitor{stops: stops}
+	m := &monitor{requests: requests}
 	in := bufio.NewReader(handshake)
 	if err := m.inherit(in); err != nil {
 		fmt.Fprintf(handshake, "monitor: %v\n", err)
@@ -122,26 +139,30 @@ func (m *monitor) live() Exit {
 	defer close(done)
 	go accept(m.starts, conns, done)
 	trim()
-	for {
-		select {
-		case <-m.stops:
-			return Exit{Code: ExitStopped, Reason: "stopped before it was started"}
-		case c := <-conns:
-			err := m.boot()
-			if err != nil {
-				fmt.Fprintln(c, err)
-				c.Close()
-				m.console.say(err.Error())
-				return Exit{Code: ExitNotBooted, Reason: err.Error()}
-			}
-			go refuse(conns, done) // others who asked at the same time
-			// the socket goes first: who is told that it runs must find it running
-			_ = os.Remove(filepath.Join(m.config.Dir, StartSocket))
-			_, _ = io.WriteString(c, StartDone)
-			c.Close()
-			return m.watch()
+	select {
+	case s := <-m.requests:
+		return exitOn(s)
+	case c := <-conns:
+		if err := m.boot(); err != nil {
+			m.refused = c
+			m.console.say(err.Error())
+			return Exit{Code: ExitNotBooted, Reason: err.Error()}
 		}
+		go refuse(conns, done) // others who asked at the same time
+		// the socket goes first: who is told that it runs must find it running
+		_ = os.Remove(filepath.Join(m.config.Dir, StartSocket))
+		_, _ = io.WriteString(c, StartDone)
+		c.Close()
+		return m.watch()
 	}
+}
+
+// exitOn is the exit that a signal asks for.
+func exitOn(s os.Signal) Exit {
+	if s == KillSignal {
+		return Exit{Code: ExitKilled, Reason: "killed"}
+	}
+	return Exit{Code: ExitStopped, Reason: "stopped on request"}
 }
 
 // accept passes on the connections that ask for a start. It ends with the process:
@@ -227,11 +248,20 @@ func (m *monitor) shutdownOnDeath() {
 	m.device = d
 }
 
-// watch waits until the firmware ends: on request, by a crash, or by somebody else.
+// watch forwards the firmware's output until it ends.
 func (m *monitor) watch() Exit {
 	go m.console.run()
 	defer m.console.close()
-	defer m.console.flush()
+	exit := m.wait()
+	m.console.flush() // before the processor is stopped, which takes the trace buffers away
+	if exit.Code == ExitCrashed || exit.Code == ExitTaken {
+		m.console.say(exit.Reason)
+	}
+	return exit
+}
+
+// wait waits until the firmware ends: on request, by a crash, or by somebody else.
+func (m *monitor) wait() Exit {
 	lines := make(chan string)
 	look := lookWithoutLog
 	if log, err := (remoteproc.Host{Root: m.config.Sysroot}).Log(m.processor); err == nil {
@@ -248,29 +278,18 @@ func (m *monitor) watch() Exit {
 		state, err := m.processor.State()
 		switch {
 		case err != nil && !errors.Is(err, syscall.EINTR):
-			m.console.flush()
-			m.console.say(fmt.Sprintf("%s is gone: %v", m.processor, err))
-			return Exit{Code: ExitTaken, Reason: err.Error()}
-		case state == remoteproc.Crashed:
-			m.console.flush()
-			reason := "the firmware crashed"
-			if said != "" {
-				reason += ": " + said
-			}
-			m.console.say(reason)
-			return Exit{Code: ExitCrashed, Reason: reason}
-		case !state.Up():
-			m.console.flush()
-			reason := fmt.Sprintf("%s was stopped by somebody else: it is %s", m.processor, state)
-			m.console.say(reason)
-			return Exit{Code: ExitTaken, Reason: reason}
+			return Exit{Code: ExitTaken, Reason: fmt.Sprintf("%s is gone: %v", m.processor, err)}
+		case err == nil && state == remoteproc.Crashed:
+			return Exit{Code: ExitCrashed, Reason: "the firmware crashed" + said}
+		case err == nil && !state.Up():
+			return Exit{Code: ExitTaken, Reason: fmt.Sprintf("%s was stopped by somebody else: it is %s", m.processor, state)}
 		}
 		select {
-		case <-m.stops:
-			return Exit{Code: ExitStopped, Reason: "stopped on request"}
+		case s := <-m.requests:
+			return exitOn(s)
 		case line := <-lines:
 			if strings.Contains(line, "crash detected") {
-				said = reasons([]string{line})[0]
+				said = ": " + reasons([]string{line})[0]
 			}
 		case <-ticker.C:
 		}
