@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,9 +61,9 @@ func (a *app) list() *cobra.Command {
 	return cmd
 }
 
+// writeTable does without text/tabwriter, which is not worth its size here.
 func writeTable(out io.Writer, entries []runtime.Entry) error {
-	w := tabwriter.NewWriter(out, 0, 1, 3, ' ', 0)
-	fmt.Fprintln(w, "ID\tPID\tSTATUS\tPROCESSOR\tMCU\tBUNDLE\tCREATED")
+	rows := [][]string{{"ID", "PID", "STATUS", "PROCESSOR", "MCU", "BUNDLE", "CREATED"}}
 	for _, e := range entries {
 		status := string(e.Status)
 		if status == "" {
@@ -75,8 +76,24 @@ func writeTable(out io.Writer, entries []runtime.Entry) error {
 		if !e.Created.IsZero() {
 			created = e.Created.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Pid, status,
-			e.Annotations[image.KeyProcessor], e.Annotations[image.KeyMCU], e.Bundle, created)
+		rows = append(rows, []string{
+			e.ID, strconv.Itoa(e.Pid), status,
+			e.Annotations[image.KeyProcessor], e.Annotations[image.KeyMCU], e.Bundle, created,
+		})
 	}
-	return w.Flush()
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row[:len(row)-1] {
+			fmt.Fprintf(&b, "%-*s   ", widths[i], cell)
+		}
+		b.WriteString(row[len(row)-1] + "\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
 }

@@ -2,8 +2,8 @@ package monitor
 
 import (
 	"bufio"
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +24,17 @@ func trim() {
 		return
 	}
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
-		var start, end uintptr
-		var mode string
-		line := lines.Text()
-		if n, _ := fmt.Sscanf(line, "%x-%x %s", &start, &end, &mode); n != 3 || !strings.HasSuffix(line, " "+exe) {
+		line := lines.Text() // 00010000-001a5000 r-xp 00000000 08:01 1234  /usr/bin/hybrid-runtime
+		span, rest, _ := strings.Cut(line, " ")
+		clean := strings.HasPrefix(rest, "r--p") || strings.HasPrefix(rest, "r-xp") // nothing is lost
+		if !clean || !strings.HasSuffix(rest, " "+exe) {
 			continue
 		}
-		if mode == "r--p" || mode == "r-xp" { // clean pages of the file: nothing is lost
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED)
+		from, to, _ := strings.Cut(span, "-")
+		start, err := strconv.ParseUint(from, 16, 64)
+		end, eerr := strconv.ParseUint(to, 16, 64)
+		if err == nil && eerr == nil {
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(end-start), unix.MADV_DONTNEED)
 		}
 	}
 }
