@@ -16,11 +16,11 @@ GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 COMMANDS := hybrid hybrid-runtime hybrid-sim
 GUEST := hybrid-runtime hybrid-sim-guest
 TOOLS := $(CACHE)/tools
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env PATH=$(PATH))
 
 # What is asked for, and the Debian packages that have it.
 PACKAGES := qemu-system-arm:qemu-system-arm runc:runc mmdebstrap:mmdebstrap dtc:device-tree-compiler \
-	arm-none-eabi-gcc:gcc-arm-none-eabi arm-none-eabi-gcc:libnewlib-arm-none-eabi git:git
+	arm-none-eabi-gcc:gcc-arm-none-eabi arm-none-eabi-gcc:libnewlib-arm-none-eabi xz:xz-utils git:git
 
 ##@ First
 
@@ -85,13 +85,13 @@ test-unit: $(TOOLS)/gotestsum ## Tests that need nothing but Go
 .PHONY: test-build
 test-build: setup build sdk-base $(TOOLS)/gotestsum ## Tests of the builder with the embedded BuildKit (root)
 	@echo "==> builds with BuildKit"
-	@$(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./sdk/... ./test/scripts/...
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./sdk/... ./test/scripts/...
 
 .PHONY: test-kernel
 test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated and on virtual boards (root, QEMU)
 	@echo "==> virtual board: what it boots is kept in $(CACHE)"
 	@bin/hybrid-sim fetch
-	@$(GOTESTSUM) -count=1 -tags kernel -timeout 20m ./sim/... ./runtime/... ./test/kernel/... ./test/scripts/...
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags kernel -timeout 20m ./sim/... ./runtime/... ./test/kernel/... ./test/scripts/...
 
 .PHONY: fuzz
 fuzz: ## Fuzz each parser of foreign bytes for FUZZTIME (30s)
