@@ -1,0 +1,286 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/image"
+	"github.com/hybrid-containers/hybrid/sim/sysfs/elftest"
+)
+
+var elfFile = elftest.File{
+	Segments: []elftest.Segment{{Addr: 0x60000000, Data: []byte("code"), MemSize: 0x2000}},
+	Table:    elftest.Table(elftest.Trace(0x60001000, 64, "trace")),
+}.Bytes()
+
+// write makes files below dir. A value that starts with "-> " is a link, "fifo" a
+// fifo, a name that ends in / a folder.
+func write(t *testing.T, dir string, files map[string]string) string {
+	t.Helper()
+	for name, content := range files {
+		full := filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(full), 0o755)
+		if err == nil {
+			target, link := strings.CutPrefix(content, "-> ")
+			switch {
+			case strings.HasSuffix(name, "/"):
+				err = os.MkdirAll(full, 0o755)
+			case link:
+				err = os.Symlink(target, full)
+			case content == "fifo":
+				err = unix.Mkfifo(full, 0o644)
+			default:
+				err = os.WriteFile(full, []byte(content), 0o644)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// within fails the test if f waits for something: a fifo, a device.
+func within(t *testing.T, f func() (*Firmware, error)) (*Firmware, error) {
+	t.Helper()
+	type result struct {
+		fw  *Firmware
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		fw, err := f()
+		done <- result{fw, err}
+	}()
+	select {
+	case r := <-done:
+		return r.fw, r.err
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits")
+		return nil, nil
+	}
+}
+
+// check wants the firmware, unchanged, or an error that says so.
+func check(t *testing.T, fw *Firmware, err error, says string) {
+	t.Helper()
+	if says != "" {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, want %q", err, says)
+		} else if strings.Contains(err.Error(), "\n") {
+			t.Errorf("more than a line: %q", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer fw.Close()
+	content, err := io.ReadAll(fw.Content())
+	if err != nil || !bytes.Equal(content, elfFile) {
+		t.Errorf("%d bytes, %v, want %d", len(content), err, len(elfFile))
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(content)); fw.Hex != sum {
+		t.Errorf("digest %s, want %s", fw.Hex, sum)
+	}
+	if !filepath.IsAbs(fw.Bundle) || len(fw.ELF.Segments) != 1 {
+		t.Errorf("bundle %q, %d segments", fw.Bundle, len(fw.ELF.Segments))
+	}
+}
+
+func TestFromPath(t *testing.T) {
+	elf := string(elfFile)
+	for name, c := range map[string]struct {
+		files map[string]string
+		path  string
+		says  string
+	}{
+		"file":              {map[string]string{"a.elf": elf}, "a.elf", ""},
+		"only one":          {map[string]string{"a.elf": elf, "notes.txt": "text", "empty": "", "sub/b.elf": elf}, "", ""},
+		"link":              {map[string]string{"a": "-> sub/b.elf", "sub/b.elf": elf}, "a", ""},
+		"beside oddities":   {map[string]string{"a": elf, "dead": "-> nowhere", "loop": "-> loop", "pipe": "fifo", "dev": "-> /dev/zero"}, "", ""},
+		"two":               {map[string]string{"a": elf, "b": elf}, "", "holds 2 ELF files, name one: a, b"},
+		"none":              {map[string]string{"notes.txt": "text"}, "", "no ELF file in "},
+		"absent":            {nil, "a.elf", "a.elf: no such file or directory"},
+		"below a file":      {map[string]string{"a": elf}, "a/b", "not a directory"},
+		"text":              {map[string]string{"notes.txt": "text"}, "notes.txt", "notes.txt: not an ELF file"},
+		"empty":             {map[string]string{"a": ""}, "a", "not an ELF file"},
+		"cut short":         {map[string]string{"a": elf[:60]}, "a", "cut short"},
+		"fifo":              {map[string]string{"pipe": "fifo"}, "pipe", "pipe is not a regular file"},
+		"device":            {map[string]string{"dev": "-> /dev/zero"}, "dev", "dev is not a regular file"},
+		"loop":              {map[string]string{"loop": "-> loop"}, "loop", "too many levels of symbolic links"},
+		"link to elsewhere": {map[string]string{"a": "-> nowhere"}, "a", "no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(write(t, t.TempDir(), c.files), c.path)
+			fw, err := within(t, func() (*Firmware, error) { return FromPath(path) })
+			check(t, fw, err, c.says)
+		})
+	}
+}
+
+// What is larger than any firmware is refused by its size: a copy of it would be
+// in memory.
+func TestTooLarge(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "huge.elf")
+	if err := os.WriteFile(name, elfFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(name, 1<<40); err != nil { // sparse
+		t.Fatal(err)
+	}
+	fw, err := within(t, func() (*Firmware, error) { return FromPath(name) })
+	check(t, fw, err, "huge.elf is larger than 268435456 bytes, the limit for firmware")
+}
+
+// A change of the file after it was checked changes nothing.
+func TestSnapshot(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.elf")
+	if err := os.WriteFile(name, elfFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fw, err := FromPath(name)
+	if err == nil {
+		err = os.WriteFile(name, []byte("something else"), 0o644)
+	}
+	check(t, fw, err, "")
+}
+
+func TestFromBundle(t *testing.T) {
+	elf := string(elfFile)
+	const config = `{"ociVersion": "1.0.2", "process": {"args": ["fw.elf"], "cwd": "/", "env": ["HYBRID_BOARD=imx8m-mini", "HYBRID_MCU=cortex-m4"]}, "root": {"path": "rootfs"}}`
+	args := func(name string) string { return strings.Replace(config, "fw.elf", name, 1) }
+	for name, c := range map[string]struct {
+		files map[string]string
+		says  string
+	}{
+		"plain":              {map[string]string{"config.json": config, "rootfs/fw.elf": elf}, ""},
+		"absolute":           {map[string]string{"config.json": args("/opt/fw.elf"), "rootfs/opt/fw.elf": elf}, ""},
+		"link":               {map[string]string{"config.json": config, "rootfs/fw.elf": "-> opt/fw", "rootfs/opt/fw": elf}, ""},
+		"absolute link":      {map[string]string{"config.json": config, "rootfs/fw.elf": "-> /opt/fw", "rootfs/opt/fw": elf}, ""},
+		"link above root":    {map[string]string{"config.json": config, "rootfs/fw.elf": "-> ../../opt/fw", "rootfs/opt/fw": elf}, ""},
+		"dots":               {map[string]string{"config.json": args("../../../fw.elf"), "rootfs/fw.elf": elf}, ""},
+		"unknown properties": {map[string]string{"config.json": `{"future": 1,` + config[1:], "rootfs/fw.elf": elf}, ""},
+		"link to outside":    {map[string]string{"config.json": config, "rootfs/fw.elf": "-> ../outside.elf", "outside.elf": elf}, "no /fw.elf in the root file system"},
+		"folder to outside":  {map[string]string{"config.json": args("/opt/fw.elf"), "rootfs/opt": "-> ../out", "out/fw.elf": elf}, "no /opt/fw.elf in the root file system"},
+		"loop":               {map[string]string{"config.json": config, "rootfs/fw.elf": "-> fw.elf"}, "/fw.elf: "},
+		"fifo":               {map[string]string{"config.json": config, "rootfs/fw.elf": "fifo"}, "/fw.elf is not a regular file"},
+		"folder":             {map[string]string{"config.json": config, "rootfs/fw.elf/": ""}, "/fw.elf is not a regular file"},
+		"no ELF":             {map[string]string{"config.json": config, "rootfs/fw.elf": "text"}, "/fw.elf: not an ELF file"},
+		"no file":            {map[string]string{"config.json": config, "rootfs/": ""}, "no /fw.elf in the root file system"},
+		"no root":            {map[string]string{"config.json": config}, "no /fw.elf in the root file system"},
+		"no config":          {nil, "config.json: no such file or directory"},
+		"config is a fifo":   {map[string]string{"config.json": "fifo"}, "config.json is not a regular file"},
+		"no JSON":            {map[string]string{"config.json": "{"}, "config.json: unexpected end of JSON input"},
+		"wrong type":         {map[string]string{"config.json": `{"process": {"args": "fw.elf"}}`}, "config.json: json: cannot unmarshal string"},
+		"no process":         {map[string]string{"config.json": `{"root": {"path": "rootfs"}}`}, "process.args of config.json is empty"},
+		"no args":            {map[string]string{"config.json": `{"process": {"args": []}, "root": {"path": "rootfs"}}`}, "process.args of config.json is empty"},
+		"empty arg":          {map[string]string{"config.json": args("")}, "process.args of config.json is empty"},
+		"no root.path":       {map[string]string{"config.json": `{"process": {"args": ["a"]}}`}, "config.json has no root.path"},
+		"large config":       {map[string]string{"config.json": strings.Repeat(" ", maxConfig+1)}, "config.json: more than 8388608 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := write(t, t.TempDir(), c.files)
+			fw, err := within(t, func() (*Firmware, error) { return FromBundle(dir) })
+			check(t, fw, err, c.says)
+			if err == nil && (fw.Target != image.Target{Board: "imx8m-mini", MCU: "cortex-m4"} || fw.Version != "1.0.2") {
+				t.Errorf("target %v, version %q", fw.Target, fw.Version)
+			}
+		})
+	}
+}
+
+// Annotations of the bundle come before the environment of the image.
+func TestBundleTarget(t *testing.T) {
+	dir := write(t, t.TempDir(), map[string]string{
+		"rootfs/fw.elf": string(elfFile),
+		"config.json": `{"ociVersion": "1.2.0", "process": {"args": ["fw.elf"], "env": ["HYBRID_BOARD=b", "HYBRID_MCU=m", "PATH=/bin"]},
+			"root": {"path": "rootfs"}, "annotations": {"board": "a", "remoteproc.name": "remoteproc1", "other": "kept"}}`,
+	})
+	fw, err := FromBundle(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fw.Close()
+	if want := (image.Target{Board: "a", MCU: "m", Processor: "remoteproc1"}); fw.Target != want || fw.Annotations["other"] != "kept" {
+		t.Errorf("target %+v, annotations %v", fw.Target, fw.Annotations)
+	}
+}
+
+// layout writes an OCI layout with one image per target; each holds content as /fw.elf.
+func layout(t *testing.T, content string, targets ...image.Target) string {
+	t.Helper()
+	dir := t.TempDir()
+	blob := func(mediaType string, b []byte) map[string]any {
+		sum := fmt.Sprintf("%x", sha256.Sum256(b))
+		write(t, dir, map[string]string{"blobs/sha256/" + sum: string(b)})
+		return map[string]any{"mediaType": mediaType, "digest": "sha256:" + sum, "size": len(b)}
+	}
+	encode := func(v any) []byte {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	err := w.WriteHeader(&tar.Header{Name: "fw.elf", Typeflag: tar.TypeReg, Size: int64(len(content)), Mode: 0o755})
+	if err == nil {
+		_, err = io.WriteString(w, content)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var manifests []any
+	for _, target := range targets {
+		manifests = append(manifests, blob("application/vnd.oci.image.manifest.v1+json", encode(map[string]any{
+			"schemaVersion": 2, "annotations": map[string]string{image.KeyBoard: target.Board, image.KeyMCU: target.MCU},
+			"layers": []any{blob("application/vnd.oci.image.layer.v1.tar", layer.Bytes())},
+			"config": blob("application/vnd.oci.image.config.v1+json", encode(map[string]any{"config": map[string]any{"Entrypoint": []string{"fw.elf"}}})),
+		})))
+	}
+	write(t, dir, map[string]string{"index.json": string(encode(map[string]any{"schemaVersion": 2, "manifests": manifests}))})
+	return dir
+}
+
+func TestFromImage(t *testing.T) {
+	mini, imx93 := image.Target{Board: "imx8m-mini", MCU: "cortex-m4"}, image.Target{Board: "imx93-evk", MCU: "cortex-m33"}
+	fits := func(target image.Target) error {
+		if target != mini {
+			return fmt.Errorf("board %s wanted", target.Board)
+		}
+		return nil
+	}
+	for name, c := range map[string]struct{ dir, says string }{
+		"one":         {layout(t, string(elfFile), mini), ""},
+		"second fits": {layout(t, string(elfFile), imx93, mini), ""},
+		"none fits":   {layout(t, string(elfFile), imx93), "board imx93-evk wanted"},
+		"neither":     {layout(t, string(elfFile), imx93, imx93), "none of its 2 images fits: the first: board imx93-evk wanted"},
+		"no ELF":      {layout(t, "text", mini), "/fw.elf: not an ELF file"},
+		"no image":    {layout(t, ""), "its index lists no image"},
+		"no layout":   {t.TempDir(), "holds no index.json: want an OCI layout"},
+		"absent":      {filepath.Join(t.TempDir(), "absent"), "absent: no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fw, err := within(t, func() (*Firmware, error) { return FromImage(c.dir, fits) })
+			check(t, fw, err, c.says)
+			if err == nil && fw.Target != mini {
+				t.Errorf("target %v", fw.Target)
+			}
+		})
+	}
+}
