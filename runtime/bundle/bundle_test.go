@@ -146,6 +146,25 @@ func TestTooLarge(t *testing.T) {
 	check(t, fw, err, "huge.elf is larger than 268435456 bytes, the limit for firmware")
 }
 
+// Looking for the firmware of a folder opens nothing but files: opening the device of
+// a watchdog starts it.
+func TestFolderOfDevices(t *testing.T) {
+	dir := write(t, t.TempDir(), map[string]string{"a.elf": string(elfFile), "pipe": "fifo", "link": "-> pipe"})
+	watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(watch)
+	if _, err := unix.InotifyAddWatch(watch, filepath.Join(dir, "pipe"), unix.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	fw, err := FromPath(dir)
+	check(t, fw, err, "")
+	if n, err := unix.Read(watch, make([]byte, 4096)); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("the fifo was opened: %d bytes of events, %v", n, err)
+	}
+}
+
 // A change of the file after it was checked changes nothing.
 func TestSnapshot(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "a.elf")

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/image"
+	"github.com/hybrid-containers/hybrid/runtime"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.help anew")
+
+// output runs a command line and returns what it prints to standard output.
+func output(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	root := (&app{}).command()
+	root.SetOut(&out)
+	root.SetErr(&out)
+	root.SetArgs(args)
+	err := root.Execute()
+	return out.String(), err
+}
+
+// The help texts are what users and documents rely on.
+func TestHelp(t *testing.T) {
+	for name, args := range map[string][]string{
+		"hybrid-runtime": {"--help"}, "create": {"create", "--help"}, "start": {"start", "-h"}, "state": {"help", "state"},
+		"kill": {"kill", "--help"}, "delete": {"delete", "--help"}, "list": {"list", "--help"}, "logs": {"logs", "--help"}, "help": {"help", "help"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := output(t, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", name+".help")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// The sentences that the product was specified with.
+func TestHelpSaysWhatWasPromised(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		lines []string
+	}{
+		{[]string{"help"}, []string{
+			"Deploy an application across available embedded cores.", "Usage: hybrid-runtime <COMMAND>", "Commands:",
+			"  create  Create a container", "  start   Start a created container", "  state   Output the state of a container",
+			"  kill    terminates the container", "  delete  Deletes any resources held by the container",
+			"  help    Print this message or the help of the given subcommand(s)", "Options:",
+		}},
+		{[]string{"create", "-h"}, []string{"Usage: hybrid-runtime create <--firmware <FIRMWARE>|--image <IMAGE>> <CONTAINER_ID>"}},
+	} {
+		got, err := output(t, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range c.lines {
+			if !strings.Contains("\n"+got, "\n"+line+"\n") {
+				t.Errorf("%q does not say %q but\n%s", c.args, line, got)
+			}
+		}
+	}
+	for _, c := range []struct{ verb, option, text string }{
+		{"", "-h, --help", "Print help"},
+		{"", "-V, --version", "Print version"},
+		{"create", "-f, --firmware <FIRMWARE>", "Path to the firmware directory"},
+		{"create", "-i, --image <IMAGE>", "Firmware container image name"},
+		{"delete", "-f, --force", "Forcibly deletes the container if it is still running (using SIGKILL)"},
+	} {
+		got, err := output(t, strings.Fields("help "+c.verb)...)
+		pattern := `(?m)^  ` + regexp.QuoteMeta(c.option) + ` +` + regexp.QuoteMeta(c.text) + `$`
+		if err != nil || !regexp.MustCompile(pattern).MatchString(got) {
+			t.Errorf("help %s lacks %q, %v:\n%s", c.verb, pattern, err, got)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, flag := range []string{"-V", "--version"} {
+		got, err := output(t, flag)
+		if err != nil || !strings.HasPrefix(got, "hybrid-runtime version ") || !strings.Contains(got, "\nspec: "+specs.Version+"\n") {
+			t.Errorf("%s: %q, %v", flag, got, err)
+		}
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	for line, says := range map[string]string{
+		"":                           "no command given",
+		"fly":                        `unrecognized command "fly"`,
+		"help fly":                   `unrecognized command "fly"`,
+		"start":                      "<CONTAINER_ID> is missing",
+		"start a b":                  `unexpected argument "b"`,
+		"kill":                       "<CONTAINER_ID> is missing",
+		"kill a b c":                 `unexpected argument "b"`,
+		"kill a NONSENSE":            `no signal "NONSENSE"`,
+		"delete --fast a":            "unknown flag: --fast",
+		"list a":                     `unexpected argument "a"`,
+		"list --format xml":          `--format "xml": want table or json`,
+		"create a":                   "want one of --firmware, --image and --bundle, got 0",
+		"create -f x -i y a":         "want one of --firmware, --image and --bundle, got 2",
+		"create --firmware= a":       "the path of the firmware, image or bundle is empty",
+		"create -f x":                "<CONTAINER_ID> is missing",
+		"--log-format yaml start a":  `--log-format "yaml": want text or json`,
+		"state --log-format= --root": "flag needs an argument: --root",
+	} {
+		_, err := output(t, strings.Fields(line)...)
+		if usage := (*usageError)(nil); !errors.As(err, &usage) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", line, err, says)
+		}
+	}
+}
+
+func TestParseSignal(t *testing.T) {
+	for s, want := range map[string]unix.Signal{
+		"TERM": unix.SIGTERM, "SIGTERM": unix.SIGTERM, "term": unix.SIGTERM, "sigKill": unix.SIGKILL, "15": unix.SIGTERM, "9": unix.SIGKILL, "1": 1, "64": 64,
+	} {
+		if got, err := parseSignal(s); got != want || err != nil {
+			t.Errorf("%q is %d, %v, want %d", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "0", "-1", "65", "SIG", "SIGSIGTERM", "NONSENSE", "9x", "9223372036854775808"} {
+		if got, err := parseSignal(s); err == nil {
+			t.Errorf("%q is signal %d", s, got)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	err := &lineError{errors.Join(errors.New(`what "it" was <x>`), errors.New("and more"))}
+	a := &app{log: filepath.Join(t.TempDir(), "log"), logFormat: "json"}
+	a.report(err)
+	a.report(err)
+	b, rerr := os.ReadFile(a.log)
+	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	if rerr != nil || len(lines) != 2 {
+		t.Fatalf("%q, %v", b, rerr)
+	}
+	var entry struct{ Level, Msg, Time string }
+	if err := json.Unmarshal([]byte(lines[1]), &entry); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := time.Parse(time.RFC3339, entry.Time); err != nil || entry.Level != "error" || entry.Msg != `what "it" was <x>; and more` {
+		t.Errorf("%+v, %v", entry, err)
+	}
+	if info, err := os.Stat(a.log); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+
+	a = &app{log: filepath.Join(t.TempDir(), "log"), logFormat: "text"}
+	a.report(err)
+	b, _ = os.ReadFile(a.log)
+	if !regexp.MustCompile(`^time="20[^"]*" level=error msg="what \\"it\\" was <x>; and more"\n$`).Match(b) {
+		t.Errorf("%q", b)
+	}
+}
+
+func TestTable(t *testing.T) {
+	var out bytes.Buffer
+	err := writeTable(&out, []runtime.Entry{
+		{
+			State:   specs.State{ID: "a-long-name", Status: specs.StateRunning, Pid: 12, Bundle: "/b", Annotations: map[string]string{image.KeyProcessor: "remoteproc0", image.KeyMCU: "cortex-m4"}},
+			Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		},
+		{State: specs.State{ID: "b", Status: specs.StateStopped, Annotations: map[string]string{runtime.KeyExitCode: "139"}}},
+		{State: specs.State{ID: "c"}},
+	})
+	const want = `ID            PID   STATUS          PROCESSOR     MCU         BUNDLE   CREATED
+a-long-name   12    running         remoteproc0   cortex-m4   /b       2026-01-02T03:04:05Z
+b             0     stopped (139)                                      ` + `
+c             0     unreadable                                         ` + `
+`
+	if err != nil || out.String() != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, out.String(), want)
+	}
+}
