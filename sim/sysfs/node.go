@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -25,6 +26,9 @@ type entry struct {
 	node fs.InodeEmbedder
 	kind uint32
 }
+
+// forever is as long as a mount may last.
+const forever = 24 * time.Hour
 
 func newFolder(mode uint32) *folder { return &folder{mode: mode} }
 
@@ -53,6 +57,7 @@ func (d *folder) OnAdd(ctx context.Context) {
 
 func (d *folder) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode, out.Nlink = d.mode, 2
+	out.SetTimeout(forever)
 	return fs.OK
 }
 
@@ -65,6 +70,9 @@ func (d *folder) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 		var attr fuse.AttrOut
 		errno := e.node.(fs.NodeGetattrer).Getattr(ctx, nil, &attr)
 		out.Attr = attr.Attr
+		// the kernel may keep what stays: the real one asks nobody either
+		out.SetEntryTimeout(forever)
+		out.SetAttrTimeout(forever)
 		return e.node.EmbeddedInode(), errno
 	}
 	for i, t := range d.traces() {
@@ -130,6 +138,7 @@ type fileNode struct {
 
 func (n *fileNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode, out.Size, out.Nlink = n.file.mode, n.file.size, 1
+	out.SetTimeout(forever)
 	return fs.OK
 }
 
