@@ -59,7 +59,7 @@ func (r *Runtime) end(c *container, force bool) error {
 	}
 	h, err := c.Monitor.Open()
 	if err != nil {
-		return nil //nolint:nilerr // it has ended meanwhile
+		return nil // it has ended meanwhile
 	}
 	defer h.Close()
 	if h.Wait(deathTimeout) {

@@ -67,14 +67,14 @@ const maxID = 200
 // checkID lets through what runc does: letters, digits, _ + - and dots, not only dots.
 func checkID(id string) error {
 	if id == "" || len(id) > maxID || id == "." || id == ".." {
-		return fmt.Errorf("container id %q: want 1 to %d letters, digits, or any of _+-.", id, maxID)
+		return fmt.Errorf("container id %q: want 1 to %d letters, digits, or any of . _ + -", id, maxID)
 	}
 	for _, c := range []byte(id) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		case c == '_', c == '+', c == '-', c == '.':
 		default:
-			return fmt.Errorf("container id %q holds %q: want letters, digits, or any of _+-.", id, c)
+			return fmt.Errorf("container id %q holds %q: want letters, digits, or any of . _ + -", id, c)
 		}
 	}
 	return nil

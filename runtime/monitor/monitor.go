@@ -242,7 +242,7 @@ func (m *monitor) shutdownOnDeath() {
 		return
 	}
 	if err := d.ShutdownOnRelease(true); err != nil {
-		d.Close()
+		_ = d.Close()
 		return
 	}
 	m.device = d

@@ -15,7 +15,7 @@ func TestProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait() //nolint:errcheck // it is killed below
+	defer cmd.Wait() // it is killed below
 	id, err := Of(cmd.Process.Pid)
 	if err != nil || !id.Alive() {
 		t.Fatalf("%+v, %v", id, err)
