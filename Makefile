@@ -63,8 +63,7 @@ guest: ## Build what runs on the virtual board into bin/linux_arm/
 .PHONY: sdk-base
 sdk-base: $(HYBRID_SDK_BASE)/index.json ## Make the toolchain's base image, an OCI layout, from Debian's packages
 
-$(HYBRID_SDK_BASE)/index.json:
-	@$(MAKE) setup build
+$(HYBRID_SDK_BASE)/index.json: | setup build
 	@echo "==> making the toolchain's base image in $(HYBRID_SDK_BASE) (once, about a minute)"
 	@mkdir -p $(CACHE)
 	@$(SUDO) bin/hybrid sdk base $(HYBRID_SDK_BASE)

@@ -51,6 +51,7 @@ var rooms = map[string][]string{
 var inTests = map[string][]string{
 	"runtime":            {"sim"},
 	"runtime/remoteproc": {"sim", "board"},
+	"runtime/bundle":     {"sim"},
 	"runtime/claim":      {"sim", "board"},
 	"runtime/monitor":    {"sim", "board"},
 	"cmd/hybrid-runtime": {"sim"},
