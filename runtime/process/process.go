@@ -37,7 +37,13 @@ func Of(pid int) (Identity, error) {
 	if len(fields) < 20 {
 		return Identity{}, fmt.Errorf("/proc/%d/stat: %d fields after the name", pid, len(fields))
 	}
-	if state := fields[0][0]; state == 'Z' || state == 'X' {
+	// the first thread of a killed process is a zombie before the others are dead, and
+	// until then its files are open and its locks are held
+	threads, err := strconv.Atoi(string(fields[17]))
+	if err != nil {
+		return Identity{}, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+	}
+	if state := fields[0][0]; (state == 'Z' || state == 'X') && threads <= 1 {
 		return Identity{}, ErrGone
 	}
 	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
