@@ -271,14 +271,20 @@ func (m *monitor) wait() Exit {
 		defer log.Close()
 		go follow(log, lines, done)
 	}
+	watch, err := m.processor.Watch()
+	if err != nil {
+		return m.gone(err)
+	}
+	defer watch.Close()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
+	settled := time.After(time.Second)
 	said := ""
 	for {
-		state, err := m.processor.State()
+		state, err := watch.State()
 		switch {
 		case err != nil && !errors.Is(err, syscall.EINTR):
-			return Exit{Code: ExitTaken, Reason: fmt.Sprintf("%s is gone: %v", m.processor, err)}
+			return m.gone(err)
 		case err == nil && state == remoteproc.Crashed:
 			return Exit{Code: ExitCrashed, Reason: "the firmware crashed" + said}
 		case err == nil && !state.Up():
@@ -291,9 +297,15 @@ func (m *monitor) wait() Exit {
 			if strings.Contains(line, "crash detected") {
 				said = ": " + reasons([]string{line})[0]
 			}
+		case <-settled:
+			trim()
 		case <-ticker.C:
 		}
 	}
+}
+
+func (m *monitor) gone(err error) Exit {
+	return Exit{Code: ExitTaken, Reason: fmt.Sprintf("%s is gone: %v", m.processor, err)}
 }
 
 func follow(log *remoteproc.Log, lines chan<- string, done <-chan struct{}) {

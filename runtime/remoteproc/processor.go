@@ -8,8 +8,10 @@
 package remoteproc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -145,6 +147,34 @@ func (p *Processor) State() (State, error) {
 	s, err := p.read("state")
 	return State(s), err
 }
+
+// Watch is the state attribute, kept open to be looked at often: that takes no
+// memory, so that it takes no garbage collection either.
+type Watch struct {
+	f   *os.File
+	buf [64]byte
+}
+
+// Watch opens the state attribute.
+func (p *Processor) Watch() (*Watch, error) {
+	f, err := os.Open(filepath.Join(p.dir, "state"))
+	if err != nil {
+		return nil, p.attributeError("open", "state", err)
+	}
+	return &Watch{f: f}, nil
+}
+
+// State reads what the core does now. After the driver was unbound it is ENODEV.
+func (w *Watch) State() (State, error) {
+	n, err := w.f.ReadAt(w.buf[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return State(bytes.TrimRight(w.buf[:n], "\n")), nil
+}
+
+// Close ends the watch.
+func (w *Watch) Close() error { return w.f.Close() }
 
 // Firmware reads the name of the firmware that start will load; "unknown" when
 // attached to what a boot loader started.

@@ -24,7 +24,7 @@ import (
 // TestSimulated runs the scripts on the simulation.
 func TestSimulated(t *testing.T) {
 	dir := t.TempDir()
-	w, err := newSimulated(dir)
+	w, err := newSimulated(dir, "m4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +93,7 @@ func (s serial) Run(name string, f func(testscript.T)) {
 //
 //	board COMMAND…             runs a command on the board; stdout and stderr look at its output
 //	eventually REGEXP COMMAND… the same, again and again until its output matches
+//	kill9 PID                  kills a process and waits until it is dead
 //	pid NAME ID                sets the variable NAME to the process number of a container
 //	image DIR KEY=VALUE…       makes an OCI layout: elf=FILE board= mcu= (manifest annotations), label.board= …
 //	concurrently N COMMAND…    runs it N times at once, with {} replaced by a number; exactly one must succeed
@@ -177,6 +178,12 @@ func scripts(t *testing.T, w world, fw, work, name string) {
 				var s struct{ PID int }
 				ts.Check(json.Unmarshal([]byte(out), &s))
 				ts.Setenv(args[0], fmt.Sprint(s.PID))
+			},
+			"kill9": func(ts *testscript.TestScript, neg bool, args []string) {
+				// dead is when the last thread is, even if nobody waits for the zombie
+				_, err := output(context.Background(), w, "sh", "-c", `kill -9 $1
+while s=$(cat /proc/$1/status 2>/dev/null) && ! { echo "$s" | grep -q "^State:.Z" && echo "$s" | grep -q "^Threads:.1$"; }; do sleep 0.01; done`, "sh", args[0])
+				ts.Check(err)
 			},
 			"image": func(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Check(writeImage(ts.MkAbs(args[0]), args[1:]))

@@ -38,18 +38,23 @@ type simulated struct {
 	env    []string
 }
 
-func newSimulated(dir string) (*simulated, error) {
+// newSimulated serves a board with a processor for each node's name.
+func newSimulated(dir string, nodes ...string) (*simulated, error) {
 	b, err := board.Lookup("qemu-virt")
 	if err != nil {
 		return nil, err
 	}
+	var processors []sysfs.Processor
+	for _, node := range nodes {
+		processors = append(processors, sysfs.Processor{
+			Name: "m4", NodeName: node, Compatible: []string{"st,stm32mp1-m4"}, Memory: b.Cores[0].Memory,
+		})
+	}
 	server, err := sysfs.Mount(dir, sysfs.Config{
 		Compatible: []string{"hybrid,qemu-virt", "linux,dummy-virt"},
 		Model:      "hybrid virtual board",
-		Processors: []sysfs.Processor{{
-			Name: "m4", NodeName: "m4", Compatible: []string{"st,stm32mp1-m4"}, Memory: b.Cores[0].Memory,
-		}},
-		Greeting: greeting,
+		Processors: processors,
+		Greeting:   greeting,
 	})
 	if err != nil {
 		return nil, err
@@ -67,9 +72,7 @@ func (s *simulated) close() error { return s.server.Unmount() }
 func (s *simulated) run(ctx context.Context, out, errOut io.Writer, args ...string) (int, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	if path, err := exec.LookPath(filepath.Join("../../bin", args[0])); err == nil {
-		if cmd, err = exec.CommandContext(ctx, path, args[1:]...), error(nil); err != nil {
-			return 0, err
-		}
+		cmd = exec.CommandContext(ctx, path, args[1:]...)
 	}
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, out, errOut
 	cmd.WaitDelay = 100 * time.Millisecond // a monitor with our output as its own keeps it open

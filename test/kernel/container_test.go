@@ -1,0 +1,441 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Of two processors of a kind a container gets the first that is free, or the one
+// that is named.
+func TestTwoProcessors(t *testing.T) {
+	d := newDesk(t)
+	a, b := d.run("a"), d.run("b")
+	for id, want := range map[string]string{"a": "remoteproc0", "b": "remoteproc1"} {
+		if got := d.state(id).Annotations["remoteproc.name"]; got != want {
+			t.Errorf("container %s is on %s, want %s", id, got, want)
+		}
+	}
+	d.refused("remote processor remoteproc0 (m4) is busy: container a holds it", "create", "-f", d.fw, "c")
+	d.refused("remote processor remoteproc1 (m4) is busy: container b holds it", "create", "-f", d.fw, "-p", "m4-1", "c")
+
+	// the same firmware is one file, which stays as long as one uses it
+	if staged := d.staged(); len(staged) != 1 {
+		t.Errorf("staged %q", staged)
+	}
+	d.must("kill", "a")
+	if code := d.end(a); code != 0 {
+		t.Errorf("a ended with %d", code)
+	}
+	if staged := d.staged(); len(staged) != 1 {
+		t.Errorf("staged, with b running: %q", staged)
+	}
+	d.must("delete", "a")
+	d.must("delete", "--force", "b")
+	d.end(b)
+
+	for name, args := range map[string][]string{
+		"option":     {"-f", d.fw, "-p", "remoteproc1"},
+		"node":       {"-f", d.fw, "--processor", "m4-1"},
+		"annotation": {"--bundle", d.bundle(`"remoteproc.name": "remoteproc1"`)},
+		"the name of both, and the first is busy": {"-f", d.fw, "-p", "m4"},
+	} {
+		first := strings.Contains(name, "busy")
+		if first {
+			d.must("create", "-f", d.fw, "-p", "remoteproc0", "first")
+		}
+		d.must(append(append([]string{"create"}, args...), "c")...)
+		if got := d.state("c").Annotations["remoteproc.name"]; got != "remoteproc1" {
+			t.Errorf("pinned by %s it is on %s", name, got)
+		}
+		d.must("delete", "--force", "c")
+		if first {
+			d.must("delete", "--force", "first")
+		}
+	}
+}
+
+// A processor that cannot be put back keeps nobody from the others.
+func TestFirstProcessorIsBroken(t *testing.T) {
+	d := newDesk(t)
+	pid := d.run("a")
+	d.cores[0].SetStopError(unix.EIO)
+	_ = unix.Kill(pid, unix.SIGKILL)
+	d.end(pid)
+	d.must("create", "-f", d.fw, "b")
+	if got := d.state("b").Annotations["remoteproc.name"]; got != "remoteproc1" {
+		t.Errorf("it is on %s", got)
+	}
+	d.refused("remoteproc0 (m4) was left behind by a container whose monitor died, and cannot be put back: the processor does not stop: write \"stop\" to state of remoteproc0: input/output error",
+		"create", "-f", d.fw, "-p", "remoteproc0", "c")
+	d.must("delete", "--force", "b")
+	d.cores[0].SetStopError(0)
+	d.must("delete", "a")
+}
+
+func (d *desk) staged() []string {
+	files, _ := filepath.Glob(filepath.Join(d.w.dir, "lib/firmware/hybrid/*"))
+	return files
+}
+
+// The exit codes, as the parent of the container's process sees them.
+func TestExitCodes(t *testing.T) {
+	d := newDesk(t)
+	for _, c := range []struct {
+		name   string
+		end    func(pid int)
+		code   int
+		reason string
+	}{
+		{"TERM", func(int) { d.must("kill", "web") }, 0, "stopped on request"},
+		{"INT", func(int) { d.must("kill", "web", "INT") }, 0, "stopped on request"},
+		{"KILL", func(int) { d.must("kill", "web", "9") }, 137, "killed"},
+		{"KILL of one that was frozen", func(pid int) { _ = unix.Kill(pid, unix.SIGSTOP); d.must("kill", "web", "KILL") }, 137, "killed"},
+		{"crash", func(int) { d.cores[0].Crash(1) }, 139, "the firmware crashed"},
+		{"stopped by hand", func(int) { d.stopByHand(0) }, 143, "remoteproc0 (m4) was stopped by somebody else: it is offline"},
+		{"KILL from outside", func(pid int) { _ = unix.Kill(pid, unix.SIGKILL) }, 137, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pid := d.run("web")
+			start := time.Now()
+			c.end(pid)
+			if code := d.end(pid); code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			t.Logf("ended after %v", time.Since(start).Round(100*time.Microsecond))
+			s := d.state("web")
+			if s.Status != "stopped" || s.PID != 0 || s.Annotations["hybrid.exit.reason"] != c.reason {
+				t.Errorf("state %+v, want the reason %q", s, c.reason)
+			}
+			if code := s.Annotations["hybrid.exit.code"]; c.reason != "" && code != fmt.Sprint(c.code) {
+				t.Errorf("recorded exit code %s", code)
+			}
+			d.must("delete", "web")
+		})
+	}
+	t.Run("before the start", func(t *testing.T) {
+		for signal, code := range map[string]int{"TERM": 0, "KILL": 137} {
+			d.must("create", "-f", d.fw, "web")
+			pid := d.state("web").PID
+			d.must("kill", "web", signal)
+			if got := d.end(pid); got != code {
+				t.Errorf("%s: exit code %d, want %d", signal, got, code)
+			}
+			d.must("delete", "web")
+		}
+	})
+}
+
+func (d *desk) stopByHand(core int) {
+	d.Helper()
+	name := filepath.Join(d.w.dir, fmt.Sprintf("sys/class/remoteproc/remoteproc%d/state", core))
+	if err := os.WriteFile(name, []byte("stop"), 0); err != nil {
+		d.Error(err)
+	}
+}
+
+// Signals that are not for firmware reach nobody.
+func TestOtherSignals(t *testing.T) {
+	d := newDesk(t)
+	pid := d.run("web")
+	for s := 1; s <= 64; s++ {
+		switch unix.Signal(s) {
+		case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL:
+		default:
+			d.must("kill", "web", fmt.Sprint(s))
+		}
+	}
+	time.Sleep(200 * time.Millisecond)
+	if s := d.state("web"); s.Status != "running" {
+		t.Errorf("state %+v", s)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil || strings.Contains(string(stat), ") T ") {
+		t.Errorf("the monitor is frozen: %s, %v", stat, err)
+	}
+	d.must("kill", "web")
+	if code := d.end(pid); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	d.must("delete", "web")
+}
+
+// Who is told that a start failed finds a stopped container.
+func TestBootError(t *testing.T) {
+	d := newDesk(t)
+	d.cores[0].SetBootError(unix.EIO)
+	for range 10 {
+		d.must("create", "-f", d.fw, "web")
+		pid := d.state("web").PID
+		d.refused(`cannot start container web: remoteproc0 (m4) does not boot: write "start" to state of remoteproc0: input/output error`, "start", "web")
+		if s := d.state("web"); s.Status != "stopped" || s.Annotations["hybrid.exit.code"] != "1" {
+			t.Errorf("state %+v", s)
+		}
+		d.must("delete", "web")
+		if code := d.end(pid); code != 1 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+}
+
+// A signal while the driver boots: the one waits, the other does not for ever, and
+// neither leaves a processor that runs.
+func TestSignalWhileBooting(t *testing.T) {
+	d := newDesk(t)
+	for _, c := range []struct {
+		signal string
+		delay  time.Duration
+		code   int
+	}{
+		{"TERM", 500 * time.Millisecond, 0},
+		{"KILL", 500 * time.Millisecond, 137},
+		{"KILL", 5 * time.Second, 137}, // longer than kill waits for the monitor
+	} {
+		t.Run(fmt.Sprint(c.signal, " in ", c.delay), func(t *testing.T) {
+			d.cores[0].SetBootDelay(c.delay)
+			d.must("create", "-f", d.fw, "web")
+			pid := d.state("web").PID
+			started := make(chan result)
+			go func() { started <- d.try("start", "web") }()
+			time.Sleep(c.delay / 5)
+			if s := d.state("web").Status; s != "created" {
+				t.Errorf("while it boots it is %s", s)
+			}
+			begin := time.Now()
+			d.must("kill", "web", c.signal)
+			t.Logf("kill took %v", time.Since(begin).Round(time.Millisecond))
+			if code := d.end(pid); code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			if state := d.attribute(0, "state"); state != "offline" {
+				t.Errorf("the processor is %s", state)
+			}
+			<-started // whether it was in time
+			if s := d.state("web"); s.Status != "stopped" || s.Annotations["hybrid.exit.code"] != fmt.Sprint(c.code) {
+				t.Errorf("state %+v", s)
+			}
+			d.must("delete", "web")
+			d.clean()
+		})
+	}
+}
+
+// A driver that does not stop the core: everybody says so, and the next verb tries
+// again.
+func TestStopError(t *testing.T) {
+	d := newDesk(t)
+	const why = `the processor does not stop: write "stop" to state of remoteproc0: input/output error`
+	for _, signal := range []string{"TERM", "KILL"} {
+		pid := d.run("web")
+		d.cores[0].SetStopError(unix.EIO)
+		if signal == "TERM" {
+			d.must("kill", "web")
+		} else {
+			d.refused(why, "kill", "web", "KILL")
+		}
+		if code, want := d.end(pid), map[string]int{"TERM": 1, "KILL": 137}[signal]; code != want {
+			t.Errorf("%s: exit code %d, want %d", signal, code, want)
+		}
+		if s := d.state("web"); s.Status != "stopped" || s.Annotations["hybrid.processor.state"] != "running" {
+			t.Errorf("state %+v", s)
+		}
+		if log := d.must("logs", "web"); !strings.Contains(log, "hybrid: cannot put remoteproc0 (m4) back: "+why) {
+			t.Errorf("log %q", log)
+		}
+		d.refused(why, "delete", "web")
+		d.refused(why, "create", "-f", d.fw, "-p", "remoteproc0", "next")
+		if signal == "KILL" {
+			d.refused(why, "delete", "--force", "web") // it goes, and what is wrong is said
+			d.refused("does not exist", "state", "web")
+		}
+		d.cores[0].SetStopError(0)
+		d.must("list")
+		if state := d.attribute(0, "state"); state != "offline" {
+			t.Errorf("the processor is %s", state)
+		}
+		d.must("delete", "--force", "web")
+		d.clean()
+	}
+}
+
+// A crash and a kill at the same time: one of the two is the reason.
+func TestCrashWhileKilled(t *testing.T) {
+	d := newDesk(t)
+	for i := range 12 {
+		pid := d.run("web")
+		d.cores[0].SetStopDelay(time.Duration(i%3) * 10 * time.Millisecond)
+		signal := []string{"TERM", "KILL"}[i%2]
+		go func() {
+			time.Sleep(time.Duration(i) * time.Millisecond / 2)
+			d.cores[0].Crash(2)
+		}()
+		d.try("kill", "web", signal)
+		if code := d.end(pid); code != 0 && code != 137 && code != 139 {
+			t.Errorf("%s: exit code %d", signal, code)
+		}
+		d.must("delete", "web")
+		d.eventually("offline", func() bool { return d.attribute(0, "state") == "offline" })
+	}
+}
+
+// The firmware's output is the container's, as its engine gave it.
+func TestStandardOutput(t *testing.T) {
+	d := newDesk(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	pid := d.createWith("web", write)
+	write.Close()
+	d.must("start", "web")
+	lines := bufio.NewReader(read)
+	if line, err := lines.ReadString('\n'); line != greeting+"\n" {
+		t.Errorf("the engine reads %q, %v", line, err)
+	}
+	if err := d.cores[0].Trace("more\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := lines.ReadString('\n'); line != "more\n" {
+		t.Errorf("the engine reads %q, %v", line, err)
+	}
+	start := time.Now()
+	d.cores[0].Crash(1)
+	if code := d.end(pid); code != 139 {
+		t.Errorf("exit code %d", code)
+	}
+	t.Logf("from the crash to the exit without /dev/kmsg: %v", time.Since(start).Round(100*time.Microsecond))
+	var rest bytes.Buffer
+	if _, err := rest.ReadFrom(lines); err != nil || rest.String() != "hybrid: the firmware crashed\n" {
+		t.Errorf("the engine reads %q, %v", rest.String(), err)
+	}
+	if log := d.must("logs", "web"); log != greeting+"\nmore\nhybrid: the firmware crashed\n" {
+		t.Errorf("log %q", log)
+	}
+	d.must("delete", "web")
+}
+
+// An engine that went away, or does not read, keeps no crash from being seen.
+func TestNobodyReads(t *testing.T) {
+	d := newDesk(t)
+	for name, gone := range map[string]bool{"gone": true, "asleep": false} {
+		t.Run(name, func(t *testing.T) {
+			read, write, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer read.Close()
+			pid := d.createWith("web", write)
+			write.Close()
+			d.must("start", "web")
+			if gone {
+				read.Close()
+			}
+			if err := d.cores[0].Trace(strings.Repeat("x", 100_000)); err != nil { // more than a pipe holds
+				t.Fatal(err)
+			}
+			d.eventually("the log has it all", func() bool { return len(d.must("logs", "web")) > 100_000 })
+			start := time.Now()
+			d.cores[0].Crash(1)
+			if code := d.end(pid); code != 139 {
+				t.Errorf("exit code %d", code)
+			}
+			took := time.Since(start)
+			t.Logf("from the crash to the exit: %v", took.Round(time.Millisecond))
+			if took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if state := d.attribute(0, "state"); state != "offline" {
+				t.Errorf("the processor is %s", state)
+			}
+			d.must("delete", "web")
+		})
+	}
+}
+
+// The log of a container is bounded, and holds the latest.
+func TestLogIsBounded(t *testing.T) {
+	d := newDesk(t)
+	const half = 256 << 10
+	pid := d.run("web")
+	var text strings.Builder
+	for i := 0; text.Len() < traceSize-200; i++ {
+		fmt.Fprintf(&text, "line %06d\n", i)
+	}
+	for range 3 {
+		if err := d.cores[0].Trace(text.String()); err != nil {
+			t.Fatal(err)
+		}
+		d.eventually("it is logged", func() bool { return strings.HasSuffix(d.must("logs", "web"), text.String()[text.Len()-100:]) })
+		for _, name := range []string{"console.log", "console.log.1"} {
+			if info, err := os.Stat(filepath.Join(d.w.dir, "run/hybrid/containers/web", name)); err != nil || info.Size() > half {
+				t.Errorf("%s is %d bytes, %v", name, info.Size(), err)
+			}
+		}
+		log := d.must("logs", "web")
+		if len(log) < half || !strings.HasSuffix(text.String(), log) {
+			t.Errorf("%d bytes are kept, and they are not the latest", len(log))
+		}
+		if err := d.cores[0].ResetTrace(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(600 * time.Millisecond) // until the monitor has seen the empty buffer
+	}
+	d.must("delete", "--force", "web")
+	d.end(pid)
+}
+
+// The monitor keeps what it needs and nothing of its caller's, and is small.
+func TestMonitorProcess(t *testing.T) {
+	d := newDesk(t)
+	foreign, err := os.Open("/etc/passwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer foreign.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	pid := d.createWith("web", null, foreign, foreign)
+	d.must("start", "web")
+	d.eventually("the greeting", func() bool { return d.must("logs", "web") != "" })
+	for fd, to := range descriptors(t, pid) {
+		want := map[int]string{0: "^/dev/null$", 1: "^/dev/null$", 2: "^/dev/null$", 3: "/run/hybrid/processors/remoteproc0.lock$", 5: "^socket:"}[fd]
+		if fd == 4 || fd > 5 {
+			want = `^anon_inode:|/trace0$|/console.log$|^/sys/fs/cgroup/`
+		}
+		if !regexp.MustCompile(want).MatchString(to) || want == "" {
+			t.Errorf("descriptor %d is %s", fd, to)
+		}
+	}
+	t.Logf("descriptors: %q", sorted(descriptors(t, pid)))
+	time.Sleep(1500 * time.Millisecond) // what only the start needed is given back
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var resident int
+	if _, err := fmt.Sscanf(string(b[bytes.Index(b, []byte("VmRSS:")):]), "VmRSS: %d kB", &resident); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("resident: %d kB:%s", resident, regexp.MustCompile(`Rss(Anon|File):\s+\d+ kB|Threads:\s+\d+`).FindAllString(string(b), -1))
+	if resident > 4000 {
+		t.Errorf("the monitor takes %d kB", resident)
+	}
+	d.must("delete", "--force", "web")
+	if code := d.end(pid); code != 137 {
+		t.Errorf("exit code %d", code)
+	}
+}

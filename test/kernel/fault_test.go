@@ -1,0 +1,134 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sites are the system calls before which a verb is killed: those that change
+// something outside of it, and those that stand between them.
+var sites = []string{
+	"openat", "newfstatat", "mkdirat", "write", "copy_file_range", "sendfile", "fsync", "renameat", "renameat2", "unlinkat", "linkat",
+	"flock", "getdents64", "memfd_create", "socket", "bind", "listen", "connect", "socketpair", "clone", "waitid",
+	"pidfd_open", "pidfd_send_signal", "ppoll", "exit_group",
+}
+
+// Each verb is killed at each of its system calls. Whatever it leaves, the verbs
+// after it work and put everything back.
+func TestKilledAnywhere(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Fatalf("%v (apt-get install strace)", err)
+	}
+	d := newDesk(t)
+	create := []string{"create", "--firmware", d.fw, "web"}
+	points := 0
+	for _, c := range []struct {
+		name   string
+		before func()
+		verb   []string
+	}{
+		{"create", func() {}, create},
+		{"start", func() { d.must(create...) }, []string{"start", "web"}},
+		{"kill TERM", func() { d.run("web") }, []string{"kill", "web"}},
+		{"kill KILL", func() { d.run("web") }, []string{"kill", "web", "KILL"}},
+		{"delete", func() { pid := d.run("web"); d.must("kill", "web"); d.end(pid) }, []string{"delete", "web"}},
+		{"delete --force", func() { d.run("web") }, []string{"delete", "--force", "web"}},
+		{"list of an orphan", func() { pid := d.run("web"); _ = unix.Kill(pid, unix.SIGKILL); d.end(pid) }, []string{"list"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := *d
+			d.T = t
+			begin, hit := time.Now(), 0
+			for _, site := range sites {
+				for n := 1; ; n++ {
+					c.before()
+					killed := d.killedAt(site, n, c.verb)
+					if killed {
+						hit++
+					}
+					d.recover()
+					if t.Failed() {
+						t.Fatalf("after a kill at %s %d", site, n)
+					}
+					if !killed {
+						break
+					}
+				}
+			}
+			points += hit
+			t.Logf("%d points in %v", hit, time.Since(begin).Round(time.Millisecond))
+			if hit < 15 {
+				t.Errorf("only %d points were hit: the test is blind", hit)
+			}
+		})
+	}
+	t.Logf("%d points", points)
+}
+
+// killedAt runs a verb that is killed when one of its threads makes the n-th call of
+// site, and reports whether one did. Processes that it starts are left alone.
+func (d *desk) killedAt(site string, n int, verb []string) bool {
+	d.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	args := []string{
+		"-f", "--seccomp-bpf", "-qq", "-b", "execve", "-o", "/dev/null", "-e", "trace=" + site,
+		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", site, n), "../../bin/hybrid-runtime",
+	}
+	cmd := exec.CommandContext(ctx, "strace", append(args, verb...)...)
+	cmd.Env = d.w.env
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err == nil {
+		return false
+	}
+	if !errors.As(err, &exit) {
+		d.Fatalf("%q: %v", cmd.Args, err)
+	}
+	status, _ := exit.Sys().(interface {
+		Signaled() bool
+		ExitStatus() int
+	})
+	if !status.Signaled() && status.ExitStatus() != 128+int(unix.SIGKILL) {
+		d.Fatalf("%q: %v", cmd.Args, err)
+	}
+	return true
+}
+
+// recover does what an engine does after a verb that failed, and wants everything to
+// be back.
+func (d *desk) recover() {
+	d.Helper()
+	list := d.must("list", "--format", "json")
+	if strings.Contains(list, `"status":""`) {
+		d.Errorf("a container is half there: %s", list)
+	}
+	if strings.Contains(list, `"id":"web"`) {
+		d.try("start", "web")
+		d.must("list")
+	}
+	d.must("delete", "--force", "web")
+	// what was made and never shown is the next one's to find
+	d.must("create", "--firmware", d.fw, "--processor", "remoteproc0", "next")
+	d.must("start", "next")
+	if state := d.attribute(0, "state"); state != "running" {
+		d.Errorf("the next container's processor is %s", state)
+	}
+	d.must("delete", "--force", "next")
+	for deadline := time.Now().Add(5 * time.Second); len(monitors()) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	d.clean()
+	if rest, _ := filepath.Glob(filepath.Join(d.w.dir, "run/hybrid/containers/@*")); len(rest) > 0 {
+		d.Errorf("left %q", rest)
+	}
+}
