@@ -33,6 +33,9 @@ const (
 	lookWithoutLog = 100 * time.Millisecond
 )
 
+// logTimeout is how long the monitor waits for the kernel's words on a crash.
+const logTimeout = 200 * time.Millisecond
+
 // Main is the monitor process; it returns the exit code.
 func Main() int {
 	// these would end the process, or stop it in the middle of something
@@ -84,6 +87,7 @@ type monitor struct {
 	requests  <-chan os.Signal
 	device    *remoteproc.Device // keeps shutdown-on-release alive
 	refused   *os.File           // who asked for a start that failed
+	log       *remoteproc.Log    // the kernel's, since before the start; nil where it may not be read
 }
 
 // begin takes over from create. Without a monitor the int is the exit code.
@@ -198,9 +202,8 @@ func refuse(conns <-chan *os.File, done <-chan struct{}) {
 // boot starts the firmware. The error has the kernel's own words.
 func (m *monitor) boot() error {
 	host := remoteproc.Host{Root: m.config.Sysroot}
-	log, lerr := host.Log(m.processor)
-	if lerr == nil {
-		defer log.Close()
+	if log, err := host.Log(m.processor); err == nil {
+		m.log = log
 	}
 	err := m.claim.Configure()
 	if err == nil {
@@ -211,8 +214,8 @@ func (m *monitor) boot() error {
 		return nil
 	}
 	var lines []string
-	if lerr == nil {
-		lines = reasons(log.Drain(32))
+	if m.log != nil {
+		lines = reasons(m.log.Drain(32))
 	}
 	if len(lines) == 0 {
 		return fmt.Errorf("%s does not boot: %w", m.processor, err)
@@ -264,12 +267,12 @@ func (m *monitor) watch() Exit {
 func (m *monitor) wait() Exit {
 	lines := make(chan string)
 	look := lookWithoutLog
-	if log, err := (remoteproc.Host{Root: m.config.Sysroot}).Log(m.processor); err == nil {
+	if m.log != nil {
 		look = lookWithLog
 		done := make(chan struct{})
 		defer close(done)
-		defer log.Close()
-		go follow(log, lines, done)
+		defer m.log.Close()
+		go follow(m.log, lines, done)
 	}
 	watch, err := m.processor.Watch()
 	if err != nil {
@@ -286,6 +289,14 @@ func (m *monitor) wait() Exit {
 		case err != nil && !errors.Is(err, syscall.EINTR):
 			return m.gone(err)
 		case err == nil && state == remoteproc.Crashed:
+			for timeout := time.After(logTimeout); said == "" && m.log != nil; {
+				select {
+				case line := <-lines: // logged before the state changed
+					said = crashReason(line)
+				case <-timeout:
+					said = ": the kernel's log does not say why"
+				}
+			}
 			return Exit{Code: ExitCrashed, Reason: "the firmware crashed" + said}
 		case err == nil && !state.Up():
 			return Exit{Code: ExitTaken, Reason: fmt.Sprintf("%s was stopped by somebody else: it is %s", m.processor, state)}
@@ -294,14 +305,22 @@ func (m *monitor) wait() Exit {
 		case s := <-m.requests:
 			return exitOn(s)
 		case line := <-lines:
-			if strings.Contains(line, "crash detected") {
-				said = ": " + reasons([]string{line})[0]
+			if reason := crashReason(line); reason != "" {
+				said = reason
 			}
 		case <-settled:
 			trim()
 		case <-ticker.C:
 		}
 	}
+}
+
+// crashReason is what a line of the kernel's log adds to the reason of a crash.
+func crashReason(line string) string {
+	if !strings.Contains(line, "crash detected") {
+		return ""
+	}
+	return ": " + strings.Join(reasons([]string{line}), "")
 }
 
 func (m *monitor) gone(err error) Exit {

@@ -105,6 +105,11 @@ func (d *desk) killedAt(site string, n int, verb []string) bool {
 	return true
 }
 
+func (d *desk) monitorsGone() {
+	d.Helper()
+	d.eventually("no monitor runs", func() bool { return len(monitors()) == 0 })
+}
+
 // recover does what an engine does after a verb that failed, and wants everything to
 // be back.
 func (d *desk) recover() {
@@ -118,6 +123,7 @@ func (d *desk) recover() {
 		d.must("list")
 	}
 	d.must("delete", "--force", "web")
+	d.monitorsGone() // of a create that was killed
 	// what was made and never shown is the next one's to find
 	d.must("create", "--firmware", d.fw, "--processor", "remoteproc0", "next")
 	d.must("start", "next")
@@ -125,8 +131,7 @@ func (d *desk) recover() {
 		d.Errorf("the next container's processor is %s", state)
 	}
 	d.must("delete", "--force", "next")
-	for deadline := time.Now().Add(5 * time.Second); len(monitors()) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-	}
+	d.monitorsGone()
 	d.clean()
 	if rest, _ := filepath.Glob(filepath.Join(d.w.dir, "run/hybrid/containers/@*")); len(rest) > 0 {
 		d.Errorf("left %q", rest)
