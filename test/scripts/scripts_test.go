@@ -14,7 +14,7 @@ import (
 )
 
 // commands are built and put in front of PATH.
-var commands = []string{"hybrid"}
+var commands = []string{"hybrid", "hybrid-runtime"}
 
 var bin string
 
