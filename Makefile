@@ -20,7 +20,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env PATH=$(PATH))
 
 # What is asked for, and the Debian packages that have it.
 PACKAGES := qemu-system-arm:qemu-system-arm runc:runc mmdebstrap:mmdebstrap dtc:device-tree-compiler \
-	arm-none-eabi-gcc:gcc-arm-none-eabi arm-none-eabi-gcc:libnewlib-arm-none-eabi xz:xz-utils git:git
+	arm-none-eabi-gcc:gcc-arm-none-eabi arm-none-eabi-gcc:libnewlib-arm-none-eabi xz:xz-utils strace:strace git:git
 
 ##@ First
 
