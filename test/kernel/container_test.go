@@ -427,7 +427,8 @@ func TestMonitorProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	var resident int
-	if _, err := fmt.Sscanf(string(b[bytes.Index(b, []byte("VmRSS:")):]), "VmRSS: %d kB", &resident); err != nil {
+	_, line, _ := strings.Cut(string(b), "VmRSS:")
+	if _, err := fmt.Sscanf(line, "%d kB", &resident); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("resident: %d kB:%s", resident, regexp.MustCompile(`Rss(Anon|File):\s+\d+ kB|Threads:\s+\d+`).FindAllString(string(b), -1))
