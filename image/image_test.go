@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -252,6 +253,10 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(linked.dir, "index.json")); err != nil {
 		t.Fatal(err)
 	}
+	piped := newWriter(t)
+	if err := syscall.Mkfifo(filepath.Join(piped.dir, "index.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	looped := newWriter(t)
 	deep := looped.image(v1.ImageConfig{}, nil)
 	for range 6 {
@@ -277,6 +282,7 @@ func TestOpenRefuses(t *testing.T) {
 		"climbing":   {climbing.dir, "digest"},
 		"link":       {linked.dir, "escapes"},
 		"nested":     {looped.dir, "nested deeper"},
+		"fifo":       {piped.dir, "not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := firmwareOf(t, c.path); err == nil || !strings.Contains(err.Error(), c.want) {

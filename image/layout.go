@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -173,7 +174,7 @@ type folder struct{ root *os.Root }
 func (f folder) Close() error { return f.root.Close() }
 
 func (f folder) open(name string) (io.ReadCloser, int64, error) {
-	file, err := f.root.Open(name)
+	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // waits for no fifo's writer
 	if err != nil {
 		return nil, 0, err
 	}
