@@ -108,7 +108,7 @@ bench: setup build ## Measure the runtime beside runc; prints ratios
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check style and what linters find
 	@echo "==> linters"
-	@test -z "$$($(TOOLS)/gofumpt -l . | tee /dev/stderr)"
+	@files=$$($(TOOLS)/gofumpt -l .); if [ -n "$$files" ]; then echo "not formatted (make fmt): $$files"; exit 1; fi
 	@$(TOOLS)/golangci-lint run --build-tags kernel,engine ./...
 	@go vet -tags kernel,engine ./...
 
