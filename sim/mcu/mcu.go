@@ -4,6 +4,7 @@ package mcu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -98,6 +99,9 @@ func (c *Core) Release(ctx context.Context) error {
 		err := p.ExecuteUntil(ctx, "RESET", "system_reset")
 		if err == nil {
 			_, err = p.Execute(ctx, "cont", nil)
+			if errors.Is(err, qemu.ErrEnded) {
+				err = nil // locked up before QEMU could answer
+			}
 		}
 		if err != nil {
 			p.Close()
