@@ -9,17 +9,30 @@ run() {
 	"$@"
 }
 
+# await waits until a command succeeds, for at most 20 s.
+await() {
+	left=200
+	until "$@"; do
+		left=$((left - 1))
+		if [ $left = 0 ]; then echo "demo: waited for 20 s in vain: $*" >&2; exit 1; fi
+		sleep 0.1
+	done
+}
+
+said() { hybrid-runtime logs hello | grep -q "$1"; }
+stopped() { hybrid-runtime state hello | grep -q '"stopped"'; }
+
 if [ "${1:-}" = board ]; then
 	prompt="root@qemu-virt:~#"
 	cd "$2"
 	run hybrid-runtime create --image hello.tar hello
 	run hybrid-runtime start hello
-	run sleep 3
+	await said "tick 2"
 	run hybrid-runtime logs hello
 	run hybrid-runtime state hello
 	run hybrid-runtime list
 	run hybrid-runtime kill hello
-	while hybrid-runtime state hello | grep -q running; do sleep 0.1; done
+	await stopped
 	run hybrid-runtime list
 	run hybrid-runtime delete hello
 	run cat /sys/class/remoteproc/remoteproc0/state
