@@ -3,8 +3,10 @@ package runtime
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -254,7 +256,20 @@ func TestDeleteWaitsForTheSame(t *testing.T) {
 	}
 	second := make(chan error)
 	go func() { second <- r.Delete("web", false) }()
-	time.Sleep(50 * time.Millisecond) // until it waits; if it does not yet, the test tells less
+	// the kernel lists who waits for a lock after the one who has it: proc_locks(5)
+	waits := regexp.MustCompile(fmt.Sprintf(`-> FLOCK +ADVISORY +WRITE %d `, os.Getpid()))
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waits.Match(locks) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the second delete does not wait:\n%s", locks)
+		}
+	}
 	if err := r.remove("web"); err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,12 @@ func init() {
 		return
 	}
 	runtime.LockOSThread() // init runs on the first thread
-	go time.Sleep(time.Hour)
-	time.Sleep(10 * time.Millisecond)
+	other := make(chan struct{})
+	go func() {
+		close(other)
+		time.Sleep(time.Hour)
+	}()
+	<-other
 	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0) // of the thread, not of the process
 }
 

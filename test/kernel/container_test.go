@@ -155,7 +155,7 @@ func TestOtherSignals(t *testing.T) {
 			d.must("kill", "web", fmt.Sprint(s))
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // for what must not happen there is no condition to wait for
 	if s := d.state("web"); s.Status != "running" {
 		t.Errorf("state %+v", s)
 	}
@@ -389,7 +389,11 @@ func TestLogIsBounded(t *testing.T) {
 		if err := d.cores[0].ResetTrace(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(600 * time.Millisecond) // until the monitor has seen the empty buffer
+		const anew = "started anew\n" // once it is logged, the monitor has seen that the buffer was emptied
+		if err := d.cores[0].Trace(anew); err != nil {
+			t.Fatal(err)
+		}
+		d.eventually("the monitor sees the empty buffer", func() bool { return strings.HasSuffix(d.must("logs", "web"), anew) })
 	}
 	d.must("delete", "--force", "web")
 	d.end(pid)
@@ -421,20 +425,22 @@ func TestMonitorProcess(t *testing.T) {
 		}
 	}
 	t.Logf("descriptors: %q", sorted(descriptors(t, pid)))
-	time.Sleep(1500 * time.Millisecond) // what only the start needed is given back
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var resident int
-	_, line, _ := strings.Cut(string(b), "VmRSS:")
-	if _, err := fmt.Sscanf(line, "%d kB", &resident); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("resident: %d kB:%s", resident, regexp.MustCompile(`Rss(Anon|File):\s+\d+ kB|Threads:\s+\d+`).FindAllString(string(b), -1))
-	if resident > 4000 {
-		t.Errorf("the monitor takes %d kB", resident)
-	}
+	d.eventually("the monitor gives back what only the start needed: at most 4000 kB are resident", func() bool {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var resident int
+		_, line, _ := strings.Cut(string(b), "VmRSS:")
+		if _, err := fmt.Sscanf(line, "%d kB", &resident); err != nil {
+			t.Fatal(err)
+		}
+		if resident > 4000 {
+			return false
+		}
+		t.Logf("resident: %d kB:%s", resident, regexp.MustCompile(`Rss(Anon|File):\s+\d+ kB|Threads:\s+\d+`).FindAllString(string(b), -1))
+		return true
+	})
 	d.must("delete", "--force", "web")
 	if code := d.end(pid); code != 137 {
 		t.Errorf("exit code %d", code)
