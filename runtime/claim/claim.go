@@ -65,13 +65,15 @@ type attributes struct {
 type BusyError struct {
 	Processor *remoteproc.Processor
 	Holder    Holder           // zero if no container holds it
-	State     remoteproc.State // if no container holds it
+	State     remoteproc.State // if no container holds it; empty if one is about to let go
 }
 
 func (e *BusyError) Error() string {
 	switch {
 	case e.Holder.ID != "":
 		return fmt.Sprintf("remote processor %s is busy: container %s holds it (hybrid-runtime --root %s list)", e.Processor, e.Holder.ID, e.Holder.Root)
+	case e.State == "":
+		return fmt.Sprintf("remote processor %s is busy: its last container is about to end (try again)", e.Processor)
 	case e.State == remoteproc.Detached: // from there only an attached one can be stopped
 		return fmt.Sprintf("remote processor %s is busy: the boot loader started it (echo start > /sys/class/remoteproc/%s/state attaches to it, then echo stop ends it)",
 			e.Processor, e.Processor.Instance)
@@ -146,7 +148,7 @@ func (s *Store) lock(p *remoteproc.Processor) (*Claim, error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, &BusyError{Processor: p, Holder: r.Holder, State: "locked"}
+		return nil, &BusyError{Processor: p, Holder: r.Holder}
 	}
 	if err != nil {
 		f.Close()

@@ -280,3 +280,10 @@ func TestReclaimWhatIsNoProcessor(t *testing.T) {
 	}
 	want(t, h, "run/hybrid/victim.json")
 }
+// A holder that is letting go must not have its processor stopped by hand.
+func TestBusyWithoutARecord(t *testing.T) {
+	err := &BusyError{Processor: &remoteproc.Processor{Instance: "remoteproc0"}}
+	if want := "remote processor remoteproc0 is busy: its last container is about to end (try again)"; err.Error() != want {
+		t.Errorf("message %q, want %q", err, want)
+	}
+}
