@@ -280,6 +280,7 @@ func TestReclaimWhatIsNoProcessor(t *testing.T) {
 	}
 	want(t, h, "run/hybrid/victim.json")
 }
+
 // A holder that is letting go must not have its processor stopped by hand.
 func TestBusyWithoutARecord(t *testing.T) {
 	err := &BusyError{Processor: &remoteproc.Processor{Instance: "remoteproc0"}}
