@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 
-	"github.com/docker/cli/cli/config"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/session"
-	"github.com/moby/buildkit/session/auth/authprovider"
 	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
@@ -194,7 +190,11 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 		LocalMounts:   b.sources.mounts,
 		OCIStores:     b.sources.stores,
 		SharedKey:     sharedKey(b.request.Path),
-		Session:       []session.Attachable{credentials()},
+		Session:       b.options.session,
+		CacheImports:  b.options.cacheFrom,
+		CacheExports:  b.options.cacheTo,
+
+		AllowedEntitlements: b.options.allowed,
 	}
 	for _, out := range b.outputs {
 		if out.kind == typeImage && bk.Embedded && !out.is(keyPush) {
@@ -301,11 +301,4 @@ func (b *build) finish(ctx context.Context, result *gateway.Result) error {
 		result.AddMeta(exptypes.AnnotationManifestKey(nil, key), []byte(value))
 	}
 	return nil
-}
-
-// credentials are those of docker login, for base images and pushes.
-func credentials() session.Attachable {
-	return authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
-		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(io.Discard)),
-	})
 }

@@ -18,6 +18,9 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/progress/progressui"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -39,11 +42,22 @@ type Request struct {
 	Platform   string   // "": DefaultPlatform
 	BuildArgs  []string // KEY=VALUE, or KEY to take the value from the environment
 	Contexts   []string // NAME=SOURCE
-	NoCache    bool
+	Steps      Steps
+	Secrets    []string // id=NAME[,src=FILE|env=VARIABLE]
+	SSH        []string // default|NAME[=SOCKET|KEY[,KEY…]]
+
+	Pull          bool // look for newer base images
+	NoCache       bool
+	NoCacheFilter []string // stages
+	CacheFrom     []string // NAME, or type=…,KEY=VALUE…
+	CacheTo       []string
 
 	Target      image.Target // --board, --mcu
 	Annotations []string     // [TYPE[PLATFORM]:]KEY=VALUE
 	Labels      []string     // KEY=VALUE
+	Attests     []string     // type=provenance|sbom,KEY=VALUE…
+	Provenance  string       // true, false or KEY=VALUE…
+	SBOM        string       // likewise
 
 	Tags    []string
 	Outputs []string // TYPE=…,KEY=VALUE,…; none: Docker, if there is a tag
@@ -78,6 +92,12 @@ type options struct {
 	labels    map[string]string // without the target's
 	tags      []string          // normalised: docker.io/library/NAME:latest
 	progress  progressui.DisplayMode
+	attests   map[string]string // by type
+	cacheFrom []client.CacheOptionsEntry
+	cacheTo   []client.CacheOptionsEntry
+	allowed   []string          // entitlements
+	steps     map[string]string // attributes of the front end
+	session   []session.Attachable
 }
 
 func (r *Request) options() (*options, error) {
@@ -98,6 +118,22 @@ func (r *Request) options() (*options, error) {
 			return nil, usageErrorf("--tag: %w", err)
 		}
 		o.tags = append(o.tags, named)
+	}
+	if o.attests, err = r.parseAttests(); err != nil {
+		return nil, err
+	}
+	if o.cacheFrom, err = parseCacheFrom(r.CacheFrom); err != nil {
+		return nil, err
+	}
+	if o.cacheTo, err = parseCacheTo(r.CacheTo); err != nil {
+		return nil, err
+	}
+	o.steps = map[string]string{}
+	if o.allowed, err = r.Steps.attrs(o.steps); err != nil {
+		return nil, err
+	}
+	if o.session, err = r.attachables(); err != nil {
+		return nil, err
 	}
 	switch o.progress = progressui.DisplayMode(r.Progress); o.progress {
 	case progressui.DefaultMode, progressui.AutoMode, progressui.PlainMode, progressui.TtyMode, progressui.QuietMode, progressui.RawJSONMode:
@@ -191,8 +227,18 @@ func (r *Request) frontendAttrs(o *options, target *resolved) (map[string]string
 	if r.Stage != "" {
 		attrs["target"] = r.Stage
 	}
-	if r.NoCache {
+	maps.Copy(attrs, o.steps)
+	switch {
+	case r.NoCache:
 		attrs["no-cache"] = ""
+	case len(r.NoCacheFilter) > 0:
+		attrs["no-cache"] = strings.Join(r.NoCacheFilter, ",")
+	}
+	if r.Pull {
+		attrs["image-resolve-mode"] = pb.AttrImageResolveModeForcePull
+	}
+	for kind, v := range o.attests {
+		attrs["attest:"+kind] = v
 	}
 	for k, v := range o.labels {
 		attrs["label:"+k] = v
