@@ -95,7 +95,7 @@ func (l *Layout) images(index []byte, depth int) ([]*Image, error) {
 	}
 	var images []*Image
 	for _, d := range idx.Manifests {
-		if d.Annotations["vnd.docker.reference.type"] == "attestation-manifest" {
+		if IsAttestation(d) {
 			continue
 		}
 		b, err := l.blob(d)
@@ -127,6 +127,12 @@ func (l *Layout) images(index []byte, depth int) ([]*Image, error) {
 		}
 	}
 	return images, nil
+}
+
+// IsAttestation reports whether an entry of an index is no image but what BuildKit
+// attests of one.
+func IsAttestation(d v1.Descriptor) bool {
+	return d.Annotations["vnd.docker.reference.type"] == "attestation-manifest"
 }
 
 // blob reads a JSON blob and verifies it.

@@ -86,19 +86,23 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 }
 
 func load(m *machine, o CreateOptions) (*bundle.Firmware, error) {
+	fits := func(t image.Target) error {
+		if t.Board == "" && t.MCU == "" {
+			return errors.New("it does not say which board and core it is for: annotations board and mcu (hybrid build writes them)")
+		}
+		if o.Processor != "" {
+			t.Processor = o.Processor
+		}
+		_, err := m.fits(t)
+		return err
+	}
 	switch {
 	case o.Firmware != "":
 		return bundle.FromPath(o.Firmware)
 	case o.Image != "":
-		return bundle.FromImage(o.Image, func(t image.Target) error {
-			if t.Board == "" && t.MCU == "" {
-				return errors.New("it does not say which board and core it is for: annotations board and mcu (hybrid build writes them)")
-			}
-			_, err := m.fits(t)
-			return err
-		})
+		return bundle.FromImage(o.Image, fits)
 	default:
-		return bundle.FromBundle(o.Bundle)
+		return bundle.FromBundle(o.Bundle, fits)
 	}
 }
 

@@ -107,9 +107,13 @@ func elfIn(name string) (string, error) {
 	return "", fmt.Errorf("%s holds %d ELF files, name one: %s", name, len(found), strings.Join(found, ", "))
 }
 
+// Fits reports whether firmware for a target may run here: nil, or why not.
+type Fits func(image.Target) error
+
 // FromImage takes the firmware of an image in an OCI layout or archive. Of several
-// images fits chooses: the first for which it returns nil.
-func FromImage(name string, fits func(image.Target) error) (*Firmware, error) {
+// images, and of several programs in a packed one, fits chooses: the first for which
+// it returns nil.
+func FromImage(name string, fits Fits) (*Firmware, error) {
 	layout, err := image.Open(name)
 	if err != nil {
 		return nil, err
@@ -119,49 +123,64 @@ func FromImage(name string, fits func(image.Target) error) (*Firmware, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen, target, err := choose(images, fits)
+	chosen, program, err := choose(images, fits)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", name, err)
 	}
-	entrypoint, err := chosen.Entrypoint()
+	f, err := snapshot(func(dst *os.File) error { return chosen.CopyFile(dst, program.Path, MaxFirmware) })
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", name, err)
 	}
-	f, err := snapshot(func(dst *os.File) error { return chosen.CopyFile(dst, entrypoint, MaxFirmware) })
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", name, err)
-	}
-	fw, err := parse(f, fmt.Sprintf("image %s: %s", name, entrypoint), name)
+	fw, err := parse(f, fmt.Sprintf("image %s: %s", name, program.Path), name)
 	if err != nil {
 		return nil, err
 	}
-	fw.Target, fw.Annotations = target, chosen.Manifest.Annotations
+	fw.Target, fw.Annotations = program.Target, chosen.Manifest.Annotations
 	return fw, nil
 }
 
-func choose(images []*image.Image, fits func(image.Target) error) (*image.Image, image.Target, error) {
+func choose(images []*image.Image, fits Fits) (*image.Image, image.Program, error) {
 	var first error
 	for _, i := range images {
-		target, err := i.Target()
+		programs, err := i.Programs()
 		if err == nil {
-			err = fits(target)
-		}
-		if err == nil {
-			return i, target, nil
+			var program image.Program
+			if program, err = pick(programs, fits); err == nil {
+				return i, program, nil
+			}
 		}
 		if first == nil {
 			first = err
 		}
 	}
 	if len(images) > 1 {
-		return nil, image.Target{}, fmt.Errorf("none of its %d images fits: the first: %w", len(images), first)
+		return nil, image.Program{}, fmt.Errorf("none of its %d images fits: the first: %w", len(images), first)
 	}
-	return nil, image.Target{}, first
+	return nil, image.Program{}, first
+}
+
+// pick is the first program that fits.
+func pick(programs []image.Program, fits Fits) (image.Program, error) {
+	var first error
+	for _, p := range programs {
+		err := fits(p.Target)
+		if err == nil {
+			return p, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if len(programs) > 1 {
+		return image.Program{}, fmt.Errorf("none of its %d programs fits: the first: %w", len(programs), first)
+	}
+	return image.Program{}, first
 }
 
 // FromBundle takes the firmware of an OCI bundle: the file that process.args[0]
-// names in the root file system (runtime-spec, config.md).
-func FromBundle(dir string) (*Firmware, error) {
+// names in the root file system (runtime-spec, config.md). Of the programs of a
+// packed image fits chooses.
+func FromBundle(dir string, fits Fits) (*Firmware, error) {
 	spec, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, err
@@ -176,22 +195,48 @@ func FromBundle(dir string) (*Firmware, error) {
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(dir, root)
 	}
-	name := spec.Process.Args[0]
-	if !path.IsAbs(name) {
-		name = path.Join("/", spec.Process.Cwd, name)
+	program, err := programOf(spec, fits)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
-	src, err := openIn(root, name)
+	src, err := openIn(root, program.Path)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
 	defer src.Close()
-	fw, err := load(src, name, dir)
+	fw, err := load(src, program.Path, dir)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
 	fw.Annotations, fw.Version = spec.Annotations, spec.Version
-	fw.Target = image.TargetOf(spec.Annotations).Or(image.TargetOfEnv(spec.Process.Env))
+	fw.Target = program.Target
 	return fw, nil
+}
+
+// programOf is what a bundle runs. Whether a single program fits is asked later,
+// with the processor that is free.
+func programOf(spec *specs.Spec, fits Fits) (image.Program, error) {
+	name := spec.Process.Args[0]
+	if !path.IsAbs(name) {
+		name = path.Join("/", spec.Process.Cwd, name)
+	}
+	own := image.TargetOf(spec.Annotations).Or(image.TargetOfEnv(spec.Process.Env))
+	programs, err := image.ProgramsOfEnv(spec.Process.Env, own, name)
+	if err != nil {
+		return image.Program{}, err
+	}
+	if len(programs) == 1 {
+		programs[0].Target = programs[0].Target.Or(own)
+		return programs[0], nil
+	}
+	program, err := pick(programs, func(t image.Target) error {
+		if own.MCU != "" && t.MCU != own.MCU { // which of a board's cores, where several fit
+			return fmt.Errorf("core %s wanted, this program is for %s", own.MCU, t.MCU)
+		}
+		return fits(t.Or(own))
+	})
+	program.Target = program.Target.Or(own)
+	return program, err
 }
 
 func readConfig(name string) (*specs.Spec, error) {

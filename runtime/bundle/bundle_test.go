@@ -213,7 +213,7 @@ func TestFromBundle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := write(t, t.TempDir(), c.files)
-			fw, err := within(t, func() (*Firmware, error) { return FromBundle(dir) })
+			fw, err := within(t, func() (*Firmware, error) { return FromBundle(dir, nil) })
 			check(t, fw, err, c.says)
 			if err == nil && (fw.Target != image.Target{Board: "imx8m-mini", MCU: "cortex-m4"} || fw.Version != "1.0.2") {
 				t.Errorf("target %v, version %q", fw.Target, fw.Version)
@@ -229,13 +229,48 @@ func TestBundleTarget(t *testing.T) {
 		"config.json": `{"ociVersion": "1.2.0", "process": {"args": ["fw.elf"], "env": ["HYBRID_BOARD=b", "HYBRID_MCU=m", "PATH=/bin"]},
 			"root": {"path": "rootfs"}, "annotations": {"board": "a", "remoteproc.name": "remoteproc1", "other": "kept"}}`,
 	})
-	fw, err := FromBundle(dir)
+	fw, err := FromBundle(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fw.Close()
 	if want := (image.Target{Board: "a", MCU: "m", Processor: "remoteproc1"}); fw.Target != want || fw.Annotations["other"] != "kept" {
 		t.Errorf("target %+v, annotations %v", fw.Target, fw.Annotations)
+	}
+}
+
+// Of a packed image the first program that fits is taken; an annotation chooses
+// among a board's cores.
+func TestBundlePacked(t *testing.T) {
+	elf := string(elfFile)
+	fits := func(target image.Target) error {
+		if target.Board != "imx943-evk" || target.Processor == "remoteproc7" {
+			return fmt.Errorf("%s wanted", target)
+		}
+		return nil
+	}
+	const list = "imx8m-mini/cortex-m4,imx943-evk/cortex-m7,imx943-evk/cortex-m33"
+	for name, c := range map[string]struct{ targets, annotations, want, says string }{
+		"first":       {list, `{}`, "imx943-evk/cortex-m7", ""},
+		"chosen":      {list, `{"mcu": "cortex-m33"}`, "imx943-evk/cortex-m33", ""},
+		"pinned":      {list, `{"remoteproc.name": "remoteproc7"}`, "", "none of its 3 programs fits: the first: imx8m-mini/cortex-m4 wanted"},
+		"no such":     {list, `{"mcu": "cortex-r5f"}`, "", "core cortex-r5f wanted, this program is for cortex-m4"},
+		"none fits":   {"imx8m-mini/cortex-m4,imx93-evk/cortex-m33", `{}`, "", "none of its 2 programs fits"},
+		"file absent": {"imx943-evk/cortex-m0,imx8m-mini/cortex-m4", `{}`, "", "no /imx943-evk/cortex-m0/fw.elf in the root file system"},
+		"leads out":   {"../a,imx8m-mini/cortex-m4", `{}`, "", `"../a" is not BOARD/MCU`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := write(t, t.TempDir(), map[string]string{
+				"rootfs/imx8m-mini/cortex-m4/fw.elf": "text", "rootfs/imx943-evk/cortex-m7/fw.elf": elf, "rootfs/imx943-evk/cortex-m33/fw.elf": elf,
+				"config.json": `{"ociVersion": "1.0.2", "process": {"args": ["fw.elf"], "cwd": "/", "env": ["HYBRID_TARGETS=` + c.targets + `"]},
+					"root": {"path": "rootfs"}, "annotations": ` + c.annotations + `}`,
+			})
+			fw, err := within(t, func() (*Firmware, error) { return FromBundle(dir, fits) })
+			check(t, fw, err, c.says)
+			if err == nil && fw.Target.String() != c.want {
+				t.Errorf("target %v, want %s", fw.Target, c.want)
+			}
+		})
 	}
 }
 
