@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,27 +9,21 @@ import (
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
-	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/solver/pb"
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/image"
 	"github.com/hybrid-containers/hybrid/sdk"
 )
 
-// frontend is the name of BuildKit's Dockerfile front end.
-const frontend = "dockerfile.v0"
-
 // Result says what was built.
 type Result struct {
-	Target image.Target // as it stands in the image
+	Targets []image.Target // as they stand in the image, in the order of the request
 	// Response is what BuildKit's exporters say: containerimage.digest and others.
 	Response map[string]string
 }
 
 // ID is what Docker calls the image's ID: the digest of its config, or of its
-// manifest; empty if nothing was made into an image.
+// manifest or index; empty if nothing was made into an image.
 func (r *Result) ID() string {
 	if id := r.Response[exptypes.ExporterImageConfigDigestKey]; id != "" {
 		return id
@@ -43,15 +36,11 @@ type build struct {
 	request    *Request
 	options    *options
 	outputs    []*output
-	dockerfile *dockerfile
+	origin     *origin
+	dockerfile *dockerfile // nil while it is where BuildKit has to look
 	sources    *sources
-	claims     []image.Claim // about the target, from outside of the Dockerfile
-	extra      annotations   // of --annotation, without the target
-	attrs      map[string]string
-
-	target   *resolved // known after the solve
-	warnings []string
-	failed   error // why the gateway function failed, with its types
+	extra      annotations // of --annotation, without the target
+	variants   []*variant  // at least one
 }
 
 // Build builds what r asks for. A malformed request is a *UsageError.
@@ -73,7 +62,7 @@ func buildOn(ctx context.Context, r Request, open func(buildkit.Options) (*build
 	if err != nil {
 		return nil, err
 	}
-	defer b.sources.close()
+	defer b.close()
 
 	r.BuildKit.Waiting = func(dir string) {
 		fmt.Fprintf(r.Stderr, "another build uses %s, waiting for it to end\n", dir)
@@ -81,6 +70,9 @@ func buildOn(ctx context.Context, r Request, open func(buildkit.Options) (*build
 	bk, done, err := open(r.BuildKit)
 	if err != nil {
 		return nil, err
+	}
+	if b.options.call.request != "" {
+		return &Result{}, errors.Join(b.ask(ctx, bk), done())
 	}
 	result, err := b.run(ctx, bk)
 	return result, errors.Join(err, done())
@@ -98,58 +90,75 @@ func (r *Request) defaults() {
 	}
 }
 
+func (b *build) close() {
+	b.sources.close()
+	if b.origin != nil {
+		b.origin.close()
+	}
+}
+
 // prepare does everything that needs no BuildKit, so that a mistake is told at once.
 func prepare(r *Request) (_ *build, err error) {
 	b := &build{request: r, sources: newSources()}
 	defer func() {
 		if err != nil {
-			b.sources.close()
+			b.close()
 		}
 	}()
-	if info, err := os.Stat(r.Path); err != nil {
-		return nil, fmt.Errorf("%s: %w", r.Path, reason(err))
-	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a folder: name the folder with the firmware's sources", r.Path)
-	}
 	if b.options, err = r.options(); err != nil {
+		return nil, err
+	}
+	if b.origin, err = r.origin(); err != nil {
 		return nil, err
 	}
 	if b.outputs, err = r.parseOutputs(b.options); err != nil {
 		return nil, err
 	}
-	if b.extra, err = parseAnnotations(r.Annotations, b.options.platform); err != nil {
+	if b.extra, err = parseAnnotations(r.Annotations, b.options.form); err != nil {
 		return nil, err
 	}
-	if b.dockerfile, err = r.dockerfile(); err != nil {
+	if b.dockerfile, err = r.dockerfile(b.origin); err != nil {
 		return nil, err
 	}
-	b.claims = append(b.claims,
-		image.Claim{Where: "--board/--mcu", Target: r.Target},
-		image.Claim{Where: "--annotation", Target: b.extra.takeTarget()})
-	for _, out := range b.outputs {
-		b.claims = append(b.claims, image.Claim{Where: "--output", Target: out.target})
-	}
-	b.claims = append(b.claims, image.Claim{Where: "--label", Target: image.TargetOf(b.options.labels)})
-	for key := range keyed(image.TargetOf(b.options.labels)) {
-		delete(b.options.labels, key) // else it would hide what the Dockerfile says
-	}
-	target, err := resolve(b.claims)
-	if err != nil {
+	if b.variants, err = r.variants(b.said()); err != nil {
 		return nil, err
 	}
-	if target == nil && b.dockerfile.ours {
-		return nil, errNoTarget
-	}
-	if b.attrs, err = r.frontendAttrs(b.options, target); err != nil {
-		return nil, err
+	for _, v := range b.variants {
+		if v.target == nil && b.dockerfile != nil && b.dockerfile.ours && b.options.call.request == "" {
+			return nil, errNoTarget
+		}
+		if v.attrs, err = r.frontendAttrs(b.options, v); err != nil {
+			return nil, err
+		}
 	}
 	return b, b.addSources()
 }
 
+// said is what the request says of the target, but for --board, --mcu and
+// --target-core.
+func (b *build) said() []image.Claim {
+	claims := []image.Claim{{Where: "--annotation", Target: b.extra.takeTarget()}}
+	for _, out := range b.outputs {
+		claims = append(claims, image.Claim{Where: "--output", Target: out.target})
+	}
+	labels := image.TargetOf(b.options.labels)
+	for key := range keyed(labels) {
+		delete(b.options.labels, key) // else it would hide what the Dockerfile says
+	}
+	return append(claims, image.Claim{Where: "--label", Target: labels})
+}
+
 func (b *build) addSources() error {
 	r := b.request
-	if err := b.sources.mount("context", r.Path); err != nil {
-		return err
+	switch {
+	case b.origin.folder != "":
+		if err := b.sources.mount("context", b.origin.folder); err != nil {
+			return err
+		}
+	case b.origin.text != nil:
+		if err := b.sources.mountEmpty("context"); err != nil {
+			return err
+		}
 	}
 	for _, c := range r.Contexts {
 		if err := b.sources.add(c); err != nil {
@@ -165,9 +174,13 @@ func (b *build) addSources() error {
 			return err
 		}
 	}
-	maps.Copy(b.attrs, b.sources.attrs)
-	b.attrs["filename"] = b.dockerfile.name
-	if b.dockerfile.folder == "" {
+	for _, v := range b.variants {
+		maps.Copy(v.attrs, b.sources.attrs)
+	}
+	switch {
+	case b.dockerfile == nil:
+		return nil
+	case b.dockerfile.folder == "":
 		b.sources.inputs["dockerfile"] = single(b.dockerfile.name, b.dockerfile.text)
 		return nil
 	}
@@ -185,17 +198,6 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 			}
 		}
 	}()
-	opt := client.SolveOpt{
-		FrontendAttrs: b.attrs,
-		LocalMounts:   b.sources.mounts,
-		OCIStores:     b.sources.stores,
-		SharedKey:     sharedKey(b.request.Path),
-		Session:       b.options.session,
-		CacheImports:  b.options.cacheFrom,
-		CacheExports:  b.options.cacheTo,
-
-		AllowedEntitlements: b.options.allowed,
-	}
 	for _, out := range b.outputs {
 		if out.kind == typeImage && bk.Embedded && !out.is(keyPush) {
 			return nil, errors.New("type=image without push=true: the embedded BuildKit has no image store; " +
@@ -206,10 +208,8 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 			return nil, err
 		}
 		destinations = append(destinations, d)
-		opt.Exports = append(opt.Exports, d.entry)
 	}
-
-	response, err := b.solve(ctx, bk, opt)
+	response, err := b.solve(ctx, bk, destinations)
 	if err != nil {
 		return nil, err
 	}
@@ -219,8 +219,74 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 		}
 	}
 	done = true
-	for _, w := range b.warnings {
-		fmt.Fprintf(b.request.Stderr, "warning: %s\n", w)
+	b.report(destinations)
+	result := &Result{Response: response}
+	for _, v := range b.variants {
+		result.Targets = append(result.Targets, v.target.Target)
+	}
+	return result, b.request.writeFiles(result)
+}
+
+// solve makes one image, or an index of images if there are several targets that
+// are not packed.
+func (b *build) solve(ctx context.Context, bk *buildkit.BuildKit, destinations []*destination) (map[string]string, error) {
+	show, err := b.show(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var response map[string]string
+	if b.request.makesIndex() {
+		response, err = b.index(ctx, bk, show, destinations)
+	} else {
+		opt, url := b.solveOpt(b.variants[0])
+		opt.Exports = entries(destinations)
+		function := b.image(b.variants[0], url)
+		if b.request.Pack {
+			function = b.pack(url)
+		}
+		response, err = show.build(ctx, bk, "", opt, function)
+	}
+	return response, show.end(ctx, err)
+}
+
+func entries(destinations []*destination) []client.ExportEntry {
+	var all []client.ExportEntry
+	for _, d := range destinations {
+		if d.entry.Type != typeCacheOnly {
+			all = append(all, d.entry)
+		}
+	}
+	return all
+}
+
+// solveOpt is what BuildKit's client is told for one solve, but for the exports; url
+// is the context if BuildKit has to fetch it.
+func (b *build) solveOpt(v *variant) (_ client.SolveOpt, url string) {
+	opt := client.SolveOpt{
+		FrontendAttrs: v.attrs,
+		LocalMounts:   b.sources.mounts,
+		OCIStores:     b.sources.stores,
+		SharedKey:     sharedKey(b.request.Path),
+		Session:       b.options.session,
+		CacheImports:  b.options.cacheFrom,
+		CacheExports:  b.options.cacheTo,
+
+		AllowedEntitlements: b.options.allowed,
+	}
+	url = b.origin.url
+	if b.origin.spool != nil {
+		offered, uploader := b.origin.upload()
+		url, opt.Session = offered, append(opt.Session[:len(opt.Session):len(opt.Session)], uploader)
+	}
+	return opt, url
+}
+
+// report says what a user should know of a build that went well.
+func (b *build) report(destinations []*destination) {
+	for _, v := range b.variants {
+		for _, w := range v.warnings {
+			fmt.Fprintf(b.request.Stderr, "warning: %s\n", w)
+		}
 	}
 	if len(destinations) == 0 {
 		fmt.Fprintln(b.request.Stderr, "warning: nothing was exported: name the image with --tag, or say where it goes with --output")
@@ -230,75 +296,4 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 			fmt.Fprintln(b.request.Stderr, d.note)
 		}
 	}
-	result := &Result{Target: b.target.Target, Response: response}
-	return result, b.request.writeFiles(result)
-}
-
-// gateway is the build as BuildKit sees it: the Dockerfile's result, verified and
-// with its target.
-func (b *build) gateway(ctx context.Context, gw gateway.Client) (_ *gateway.Result, err error) {
-	defer func() { b.failed = err }()
-	inputs := map[string]*pb.Definition{}
-	for name, state := range b.sources.inputs {
-		def, err := state.Marshal(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("context %s: %w", name, err)
-		}
-		inputs[name] = def.ToPB()
-	}
-	result, err := gw.Solve(ctx, gateway.SolveRequest{
-		Frontend:       frontend,
-		FrontendOpt:    b.attrs,
-		FrontendInputs: inputs,
-		Evaluate:       true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return result, b.finish(ctx, result)
-}
-
-// finish verifies a result and writes the target into it.
-func (b *build) finish(ctx context.Context, result *gateway.Result) error {
-	root, err := result.SingleRef()
-	if err != nil {
-		return err
-	}
-	if root == nil {
-		return fmt.Errorf("%s: the image is empty: its last stage copies nothing", b.dockerfile.name)
-	}
-	img := &dockerspec.DockerOCIImage{}
-	if err := json.Unmarshal(result.Metadata[exptypes.ExporterImageConfigKey], img); err != nil {
-		return fmt.Errorf("%s: image config from BuildKit: %w", b.dockerfile.name, err)
-	}
-	if b.dockerfile.ours {
-		program, err := onlyProgram(ctx, root)
-		if err != nil {
-			return err
-		}
-		img.Config.Entrypoint, img.Config.Cmd = []string{program}, nil
-	}
-	if b.target, err = resolve(append(b.claims, claimsOf(img, b.dockerfile.name)...)); err != nil {
-		return err
-	}
-	if b.target == nil {
-		return errNoTarget
-	}
-	v := &verification{root: root, config: img, dockerfile: b.dockerfile, core: b.target.core}
-	if b.warnings, err = v.verify(ctx); err != nil {
-		return err
-	}
-	setTarget(img, b.target.Target)
-	text, err := json.Marshal(img)
-	if err != nil {
-		return fmt.Errorf("image config: %w", err)
-	}
-	result.AddMeta(exptypes.ExporterImageConfigKey, text)
-	for key, value := range b.extra {
-		result.AddMeta(key, []byte(value))
-	}
-	for key, value := range keyed(b.target.Target) {
-		result.AddMeta(exptypes.AnnotationManifestKey(nil, key), []byte(value))
-	}
-	return nil
 }

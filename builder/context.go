@@ -61,6 +61,16 @@ func (s *sources) mount(name, folder string) error {
 	return nil
 }
 
+// mountEmpty gives the front end a folder without files under name.
+func (s *sources) mountEmpty(name string) error {
+	folder, err := os.MkdirTemp("", "hybrid-empty-")
+	if err != nil {
+		return err
+	}
+	s.cleanup = append(s.cleanup, func() { _ = os.Remove(folder) })
+	return s.mount(name, folder)
+}
+
 // add adds a named context, NAME=SOURCE in buildx's grammar.
 func (s *sources) add(flag string) error {
 	name, source, ok := strings.Cut(flag, "=")
@@ -165,10 +175,12 @@ func (s *sources) input(name string, tree fs.FS) error {
 	return nil
 }
 
+// created is the time of files that are made here: their cache key must not change.
+var created = llb.WithCreatedTime(time.Unix(0, 0))
+
 // stateOf is the files of tree as one file operation.
 func stateOf(tree fs.FS) (llb.State, error) {
 	var action *llb.FileAction
-	created := llb.WithCreatedTime(time.Unix(0, 0))
 	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -199,7 +211,7 @@ func stateOf(tree fs.FS) (llb.State, error) {
 
 // single is a tree of one file.
 func single(name string, text []byte) llb.State {
-	return llb.Scratch().File(llb.Mkfile(path.Join("/", name), 0o644, text, llb.WithCreatedTime(time.Unix(0, 0))),
+	return llb.Scratch().File(llb.Mkfile(path.Join("/", name), 0o644, text, created),
 		llb.WithCustomName("[internal] load build definition from "+name))
 }
 

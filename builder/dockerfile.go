@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerui"
 
 	"github.com/hybrid-containers/hybrid/dockerfiles"
 	"github.com/hybrid-containers/hybrid/sdk"
@@ -29,23 +30,32 @@ type dockerfile struct {
 }
 
 // dockerfile finds the request's Dockerfile: the one that is named, else the one in
-// the context, else the one of the SDK.
-func (r *Request) dockerfile() (*dockerfile, error) {
-	switch r.Dockerfile {
-	case "-":
+// the context, else the one of the SDK. It is nil if it is, or may be, in a context
+// that BuildKit has yet to fetch.
+func (r *Request) dockerfile(o *origin) (*dockerfile, error) {
+	switch {
+	case r.Dockerfile == fromStdin:
 		text, err := io.ReadAll(r.Stdin)
 		if err != nil {
 			return nil, fmt.Errorf("dockerfile on standard input: %w", err)
 		}
-		return &dockerfile{name: "Dockerfile", text: text}, nil
-	case "":
-		d, err := readDockerfile(filepath.Join(r.Path, "Dockerfile"))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return d, err
-		}
-	default:
+		return &dockerfile{name: dockerui.DefaultDockerfileName, text: text}, nil
+	case o.text != nil && r.Dockerfile == "":
+		return &dockerfile{name: dockerui.DefaultDockerfileName, text: o.text}, nil
+	case o.folder == "" && o.text == nil:
+		return nil, nil
+	case r.Dockerfile != "":
 		return readDockerfile(r.Dockerfile)
 	}
+	d, err := readDockerfile(filepath.Join(o.folder, dockerui.DefaultDockerfileName))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return d, err
+	}
+	return r.sdkDockerfile()
+}
+
+// sdkDockerfile is the SDK's own, for projects without one.
+func (r *Request) sdkDockerfile() (*dockerfile, error) {
 	name, text, err := dockerfiles.Lookup(r.sdk())
 	if err != nil {
 		return nil, usageErrorf("--sdk: %w", err)

@@ -24,7 +24,7 @@ func TestDockerfile(t *testing.T) {
 		{"the SDK's", Request{Path: without}, dockerfile{name: "baremetal.Dockerfile", text: []byte("baremetal.mk"), ours: true}},
 		{"standard input", Request{Path: with, Dockerfile: "-", Stdin: strings.NewReader("FROM x")}, dockerfile{name: "Dockerfile", text: []byte("FROM x")}},
 	} {
-		d, err := c.request.dockerfile()
+		d, err := c.request.dockerfile(&origin{folder: c.request.Path})
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -36,7 +36,7 @@ func TestDockerfile(t *testing.T) {
 	if err := os.Mkdir(without+"/Dockerfile", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&Request{Path: without}).dockerfile(); err == nil || !strings.Contains(err.Error(), "is a directory") {
+	if _, err := (&Request{}).dockerfile(&origin{folder: without}); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("a folder as Dockerfile: %v", err)
 	}
 }

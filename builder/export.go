@@ -2,27 +2,17 @@ package builder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/containerd/console"
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
 )
-
-// dockerAnswers is how long a Docker Engine has to say that it is there.
-const dockerAnswers = 2 * time.Second
-
-// pipesClose is how long children of a docker command that was killed may hold its
-// pipes open before they are closed.
-const pipesClose = time.Second
 
 // destination is where one exporter writes. Nothing can be seen there before
 // commit; without it, abort leaves nothing behind.
@@ -41,15 +31,22 @@ func (r *Request) open(ctx context.Context, out *output) (*destination, error) {
 		abort:  func() {},
 	}
 	switch {
-	case out.kind == typeImage:
+	case out.kind == typeImage, out.kind == typeCacheOnly:
 		return d, nil
 	case out.folder:
 		return d, d.toFolder(out.dest)
 	case out.dest != "" && out.dest != toStdout:
 		return d, d.toFile(out.dest)
+	case out.load != "":
+		e, err := findEngine(ctx, out.load)
+		if err != nil {
+			return nil, err
+		}
+		d.toEngine(ctx, e)
+		return d, nil
 	case out.kind == typeDocker && out.dest == "":
-		if dockerRuns(ctx) {
-			d.toDocker(ctx)
+		if e, err := findEngine(ctx, "docker"); err == nil {
+			d.toEngine(ctx, e)
 			return d, nil
 		}
 		file := archiveName(out.attrs[keyName], r.Path)
@@ -137,54 +134,6 @@ func removeIngest(layout string) {
 func besides(name string) string {
 	dir, base := filepath.Split(filepath.Clean(name))
 	return filepath.Join(dir, fmt.Sprintf(".%s.%d", base, os.Getpid()))
-}
-
-// toDocker pipes the archive into docker load.
-func (d *destination) toDocker(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	var said strings.Builder
-	load := exec.CommandContext(ctx, "docker", "load", "--quiet")
-	load.Stdout, load.Stderr = &said, &said
-	load.WaitDelay = pipesClose
-	started := false
-	d.entry.Output = func(map[string]string) (io.WriteCloser, error) {
-		pipe, err := load.StdinPipe()
-		if err != nil {
-			return nil, err
-		}
-		if err := load.Start(); err != nil {
-			return nil, fmt.Errorf("docker load: %w", err)
-		}
-		started = true
-		return pipe, nil
-	}
-	d.commit = func() error {
-		defer cancel()
-		if !started {
-			return errors.New("docker load: BuildKit sent nothing")
-		}
-		if err := load.Wait(); err != nil {
-			return fmt.Errorf("docker load: %w: %s", err, strings.TrimSpace(said.String()))
-		}
-		d.note = strings.TrimSpace(said.String())
-		return nil
-	}
-	d.abort = func() {
-		cancel()
-		if started {
-			_ = load.Wait() // killed: only its end matters
-		}
-	}
-}
-
-// dockerRuns reports whether a Docker Engine answers to the docker command.
-func dockerRuns(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, dockerAnswers)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}")
-	cmd.WaitDelay = pipesClose
-	out, err := cmd.Output()
-	return err == nil && len(strings.TrimSpace(string(out))) > 0
 }
 
 // archiveName is the file for an image that nobody takes: the last word of its

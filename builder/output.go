@@ -10,7 +10,6 @@ import (
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	commonexptypes "github.com/moby/buildkit/exporter/exptypes"
 	"github.com/moby/buildkit/util/suggest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/go-csvvalue"
 
 	"github.com/hybrid-containers/hybrid/image"
@@ -25,6 +24,8 @@ const (
 	typeLocal    = client.ExporterLocal
 	typeTar      = client.ExporterTar
 	typeRegistry = "registry"
+	// typeCacheOnly is buildx's word for no output: what is built stays in the cache.
+	typeCacheOnly = "cacheonly"
 )
 
 const (
@@ -43,6 +44,7 @@ type output struct {
 	kind        string            // docker, oci, image, local, tar
 	dest        string            // file or folder; "": the type's own default
 	folder      bool              // dest is a folder
+	load        string            // engine to load the image into; "": none
 	attrs       map[string]string // the exporter's own, without annotations
 	annotations annotations       // without the target
 	target      image.Target
@@ -72,8 +74,9 @@ var outputAttrs = map[string][]string{
 		string(exptypes.OptKeyNameCanonical),
 		string(exptypes.OptKeyDanglingPrefix),
 	}, imageAttrs...),
-	typeLocal: {keyDest, "mode", "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
-	typeTar:   {keyDest, "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
+	typeCacheOnly: {},
+	typeLocal:     {keyDest, "mode", "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
+	typeTar:       {keyDest, "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
 }
 
 // boolAttrs are the keys whose values are true or false.
@@ -97,7 +100,7 @@ var targetKeys = []string{image.KeyBoard, image.KeyMCU, image.KeyProcessor}
 //
 // Differences to buildx: board, mcu and remoteproc.name count as annotations, and a
 // key that the type does not have is an error.
-func parseOutput(s string, platform v1.Platform) (*output, error) {
+func parseOutput(s string, form imageForm) (*output, error) {
 	var fields []string
 	var err error
 	if s != "" { // csvvalue says EOF
@@ -128,9 +131,9 @@ func parseOutput(s string, platform v1.Platform) (*output, error) {
 		case lower == keyType:
 			o.kind = strings.ToLower(value)
 		case slices.Contains(targetKeys, lower):
-			err = o.annotations.set(exptypes.AnnotationManifestKey(nil, lower), value, platform)
+			err = o.annotations.set(exptypes.AnnotationManifestKey(nil, lower), value, form)
 		case strings.HasPrefix(lower, "annotation"):
-			err = o.annotations.set(key, value, platform)
+			err = o.annotations.set(key, value, form)
 		default:
 			o.attrs[lower] = value
 		}
@@ -211,14 +214,21 @@ func (o *output) isImage() bool {
 func (r *Request) parseOutputs(o *options) ([]*output, error) {
 	var outputs []*output
 	for _, s := range r.Outputs {
-		out, err := parseOutput(s, o.platform)
+		out, err := parseOutput(s, o.form)
 		if err != nil {
 			return nil, err
 		}
 		outputs = append(outputs, out)
 	}
-	if len(outputs) == 0 && !r.Push && len(o.tags) > 0 {
+	if len(outputs) == 0 && !r.Push && r.Load == "" && len(o.tags) > 0 {
 		outputs = append(outputs, &output{kind: typeDocker, attrs: map[string]string{}, annotations: annotations{}})
+	}
+	load, err := parseLoad(r.Load)
+	if err != nil {
+		return nil, err
+	}
+	if load != "" {
+		outputs = append(outputs, &output{kind: typeDocker, load: load, attrs: map[string]string{}, annotations: annotations{}})
 	}
 	if r.Push {
 		i := slices.IndexFunc(outputs, func(o *output) bool { return o.kind == typeImage })
@@ -238,7 +248,7 @@ func (r *Request) parseOutputs(o *options) ([]*output, error) {
 		if !out.isImage() {
 			continue
 		}
-		if out.folder && images > 1 {
+		if out.folder && images > 1 && !r.makesIndex() {
 			// BuildKit's client writes the last exporter's digest into every index.json
 			return nil, usageErrorf("type=%s,tar=false: an image in a folder cannot be combined with another image output", out.kind)
 		}

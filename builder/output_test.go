@@ -11,7 +11,7 @@ import (
 	"github.com/hybrid-containers/hybrid/image"
 )
 
-var arm64 = v1.Platform{OS: "linux", Architecture: "arm64"}
+var arm64 = imageForm{platform: v1.Platform{OS: "linux", Architecture: "arm64"}}
 
 func TestParseOutput(t *testing.T) {
 	for _, c := range []struct {

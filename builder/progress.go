@@ -3,50 +3,106 @@ package builder
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/progress/progressui"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 )
 
-// solve runs the build and shows its progress.
-func (b *build) solve(ctx context.Context, bk *buildkit.BuildKit, opt client.SolveOpt) (map[string]string, error) {
+// progress shows what one or several solves do, on one display.
+type progress struct {
+	statuses chan *client.SolveStatus
+	ended    chan error
+	kept     *bytes.Buffer // what a quiet display would have shown
+	out      io.Writer
+}
+
+// show starts the display of a build; end must follow.
+func (b *build) show(ctx context.Context) (*progress, error) {
+	p := &progress{statuses: make(chan *client.SolveStatus), ended: make(chan error, 1), out: b.request.Stderr}
 	out, mode := b.request.Stderr, b.options.progress
-	var kept bytes.Buffer
 	if mode == progressui.QuietMode {
 		// a step that fails must be able to say why
-		out, mode = &kept, progressui.PlainMode
+		p.kept = &bytes.Buffer{}
+		out, mode = p.kept, progressui.PlainMode
 	}
 	display, err := progressui.NewDisplay(out, mode)
 	if err != nil {
 		return nil, usageErrorf("--progress=%s: %w", mode, err)
 	}
-	status := make(chan *client.SolveStatus)
-	var response *client.SolveResponse
-	var group errgroup.Group
-	group.Go(func() (err error) {
-		response, err = bk.Build(ctx, opt, "hybrid", b.gateway, status)
-		return err
+	go func() {
+		// not ctx: after a cancel, what ended must be shown too; end closes the channel
+		_, err := display.UpdateFrom(context.WithoutCancel(ctx), p.statuses)
+		for range p.statuses { // a display that cannot write must not hold the build up
+		}
+		p.ended <- err
+	}()
+	return p, nil
+}
+
+// end ends the display, and shows what was kept if the build ended with err, which
+// it returns.
+func (p *progress) end(ctx context.Context, err error) error {
+	close(p.statuses)
+	shown := <-p.ended
+	if err == nil {
+		return shown
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if p.kept != nil && len(errdefs.Sources(err)) > 0 {
+		_, _ = p.kept.WriteTo(p.out)
+	}
+	return err
+}
+
+// build solves with build as the gateway function. With a name the steps are shown
+// under it: there are others.
+func (p *progress) build(ctx context.Context, bk *buildkit.BuildKit, name string, opt client.SolveOpt, build gateway.BuildFunc) (map[string]string, error) {
+	statuses := make(chan *client.SolveStatus)
+	var forwarded sync.WaitGroup
+	forwarded.Go(func() {
+		for s := range statuses { // Build closes it
+			if name != "" {
+				prefix(s, name)
+			}
+			p.statuses <- s
+		}
 	})
-	group.Go(func() error {
-		// not ctx: after a cancel, what ended must be shown too; Build closes status
-		_, err := display.UpdateFrom(context.WithoutCancel(ctx), status)
-		return err
-	})
-	err = group.Wait()
+	var failed error // why the function failed, before it lost its types on the wire
+	response, err := bk.Build(ctx, opt, "hybrid", func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
+		var result *gateway.Result
+		result, failed = build(ctx, gw)
+		return result, failed
+	}, statuses)
+	forwarded.Wait()
 	switch {
 	case err == nil:
 		return response.ExporterResponse, nil
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case b.failed != nil:
-		err = b.failed // the same error, before it lost its types on the wire
-	}
-	if len(errdefs.Sources(err)) > 0 {
-		_, _ = kept.WriteTo(b.request.Stderr)
+	case failed != nil && name != "":
+		return nil, fmt.Errorf("%s: %w", name, failed)
+	case failed != nil:
+		return nil, failed
 	}
 	return nil, err
+}
+
+// prefix puts name in front of the names of steps: [build 1/2] becomes
+// [imx8m-mini/cortex-m4 build 1/2], as buildx does with platforms.
+func prefix(s *client.SolveStatus, name string) {
+	for _, v := range s.Vertexes {
+		if rest, ok := strings.CutPrefix(v.Name, "["); ok {
+			v.Name = "[" + name + " " + rest
+		} else {
+			v.Name = "[" + name + "] " + v.Name
+		}
+	}
 }

@@ -35,7 +35,7 @@ const DefaultPlatform = "linux/arm64"
 // Request says what to build. The strings are as a user writes them, in the
 // grammar of docker buildx build.
 type Request struct {
-	Path       string   // folder of the build context
+	Path       string   // build context: a folder, a URL, or "-" for Stdin
 	Dockerfile string   // "": PATH/Dockerfile, else the SDK's; "-": Stdin
 	SDK        string   // "": the default of package sdk
 	Stage      string   // --target: stage to build; "": the last
@@ -53,6 +53,8 @@ type Request struct {
 	CacheTo       []string
 
 	Target      image.Target // --board, --mcu
+	Targets     []string     // --target-core BOARD/MCU[,NAME=VALUE…]
+	Pack        bool         // several targets become one image, not an index of images
 	Annotations []string     // [TYPE[PLATFORM]:]KEY=VALUE
 	Labels      []string     // KEY=VALUE
 	Attests     []string     // type=provenance|sbom,KEY=VALUE…
@@ -62,6 +64,9 @@ type Request struct {
 	Tags    []string
 	Outputs []string // TYPE=…,KEY=VALUE,…; none: Docker, if there is a tag
 	Push    bool
+	Load    string // docker, containerd, podman, true (whichever answers) or false
+
+	Call string // build, check, outline or targets; "": build
 
 	Progress     string // auto, plain, tty, quiet, rawjson; "": auto
 	MetadataFile string // "": none
@@ -85,9 +90,13 @@ func usageErrorf(format string, a ...any) error {
 	return &UsageError{fmt.Errorf(format, a...)}
 }
 
+// makesIndex reports whether the result is an index of images, which package builder
+// writes, not one image, which BuildKit's exporters write.
+func (r *Request) makesIndex() bool { return len(r.Targets) > 1 && !r.Pack }
+
 // options are a request's simple parts, parsed.
 type options struct {
-	platform  v1.Platform
+	form      imageForm
 	buildArgs map[string]string
 	labels    map[string]string // without the target's
 	tags      []string          // normalised: docker.io/library/NAME:latest
@@ -98,12 +107,13 @@ type options struct {
 	allowed   []string          // entitlements
 	steps     map[string]string // attributes of the front end
 	session   []session.Attachable
+	call      call
 }
 
 func (r *Request) options() (*options, error) {
 	o := &options{}
 	var err error
-	if o.platform, err = parsePlatform(r.Platform); err != nil {
+	if o.form.platform, err = parsePlatform(r.Platform); err != nil {
 		return nil, err
 	}
 	if o.buildArgs, err = parseBuildArgs(r.BuildArgs); err != nil {
@@ -122,6 +132,7 @@ func (r *Request) options() (*options, error) {
 	if o.attests, err = r.parseAttests(); err != nil {
 		return nil, err
 	}
+	o.form.indexed = len(o.attests) > 0 || r.makesIndex()
 	if o.cacheFrom, err = parseCacheFrom(r.CacheFrom); err != nil {
 		return nil, err
 	}
@@ -130,6 +141,9 @@ func (r *Request) options() (*options, error) {
 	}
 	o.steps = map[string]string{}
 	if o.allowed, err = r.Steps.attrs(o.steps); err != nil {
+		return nil, err
+	}
+	if o.call, err = parseCall(r.Call); err != nil {
 		return nil, err
 	}
 	if o.session, err = r.attachables(); err != nil {
@@ -218,12 +232,13 @@ func sourceDateEpoch(buildArgs map[string]string) (string, error) {
 }
 
 // frontendAttrs are what the Dockerfile front end is told, but for the contexts.
-func (r *Request) frontendAttrs(o *options, target *resolved) (map[string]string, error) {
-	epoch, err := sourceDateEpoch(o.buildArgs)
+func (r *Request) frontendAttrs(o *options, v *variant) (map[string]string, error) {
+	args := o.argsFor(v)
+	epoch, err := sourceDateEpoch(args)
 	if err != nil {
 		return nil, err
 	}
-	attrs := map[string]string{"platform": platforms.FormatAll(o.platform)}
+	attrs := map[string]string{"platform": platforms.FormatAll(o.form.platform)}
 	if r.Stage != "" {
 		attrs["target"] = r.Stage
 	}
@@ -243,8 +258,6 @@ func (r *Request) frontendAttrs(o *options, target *resolved) (map[string]string
 	for k, v := range o.labels {
 		attrs["label:"+k] = v
 	}
-	args := target.args()
-	maps.Copy(args, o.buildArgs) // what the user sets explicitly wins
 	args["SOURCE_DATE_EPOCH"] = epoch
 	for k, v := range args {
 		attrs["build-arg:"+k] = v

@@ -31,8 +31,8 @@ func TestOptions(t *testing.T) {
 	if got := strings.Join(o.tags, " "); got != "docker.io/library/x:latest localhost:5000/y:2" {
 		t.Errorf("tags %s", got)
 	}
-	if o.platform.Architecture != "arm64" || o.platform.Variant != "" {
-		t.Errorf("platform %+v", o.platform)
+	if o.form.platform.Architecture != "arm64" || o.form.platform.Variant != "" {
+		t.Errorf("platform %+v", o.form.platform)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestFrontendAttrs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := r.frontendAttrs(o, target)
+	got, err := r.frontendAttrs(o, &variant{target: target})
 	if err != nil {
 		t.Fatal(err)
 	}

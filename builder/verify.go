@@ -59,7 +59,7 @@ func (v *verification) verify(ctx context.Context) (warnings []string, err error
 	if err != nil {
 		return nil, fmt.Errorf("list the files of the image: %w", err)
 	}
-	elf, err := v.read(ctx, entry)
+	elf, err := readFile(ctx, v.root, entry)
 	if err != nil {
 		var missing *missingError
 		if errors.As(err, &missing) {
@@ -89,9 +89,10 @@ type missingError struct{ name string }
 
 func (e *missingError) Error() string { return e.name + " is not in the image" }
 
-// read reads a whole file of the image, following symbolic links inside of it.
-func (v *verification) read(ctx context.Context, name string) ([]byte, error) {
-	stat, err := v.root.StatFile(ctx, gateway.StatRequest{Path: name})
+// readFile reads a whole file, following symbolic links inside of root. One that is
+// not there is a *missingError.
+func readFile(ctx context.Context, root rootFS, name string) ([]byte, error) {
+	stat, err := root.StatFile(ctx, gateway.StatRequest{Path: name})
 	if err != nil {
 		if strings.Contains(err.Error(), "no such file") { // the type is lost on the wire
 			return nil, &missingError{name}
@@ -106,7 +107,7 @@ func (v *verification) read(ctx context.Context, name string) ([]byte, error) {
 	}
 	text := make([]byte, 0, stat.Size)
 	for int64(len(text)) < stat.Size {
-		part, err := v.root.ReadFile(ctx, gateway.ReadRequest{
+		part, err := root.ReadFile(ctx, gateway.ReadRequest{
 			Filename: name,
 			Range:    &gateway.FileRange{Offset: len(text), Length: chunk},
 		})

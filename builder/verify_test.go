@@ -188,8 +188,7 @@ func TestVerifyNoEntrypointKeepsItsType(t *testing.T) {
 
 func TestReadInChunks(t *testing.T) {
 	text := bytes.Repeat([]byte("0123456789"), chunk/4)
-	v := &verification{root: memoryFS{fstest.MapFS{"big": {Data: text}}}}
-	got, err := v.read(t.Context(), "/big")
+	got, err := readFile(t.Context(), memoryFS{fstest.MapFS{"big": {Data: text}}}, "/big")
 	if err != nil || !bytes.Equal(got, text) {
 		t.Errorf("%d bytes of %d, error %v", len(got), len(text), err)
 	}

@@ -17,7 +17,8 @@ func buildCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build [OPTIONS] PATH",
 		Short: "Build a firmware image",
-		Long: `Build a firmware image from the folder PATH with BuildKit.
+		Long: `Build a firmware image with BuildKit from PATH: a folder, the URL of a Git repository
+or of a tar archive, or - for an archive or a Dockerfile on standard input.
 
 The Dockerfile is PATH/Dockerfile, else the one of the SDK. The finished firmware is
 checked against the core it is for, and the image gets its target as annotations,
@@ -51,8 +52,12 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.StringArrayVarP(&r.Tags, "tag", "t", nil, "name of the image, NAME[:TAG]")
 	f.StringArrayVarP(&r.Outputs, "output", "o", nil, "where the image goes: type=docker|oci|image|registry|local|tar,dest=…,KEY=VALUE…")
 	f.BoolVar(&r.Push, "push", false, "push the image to its registry (type=registry)")
+	f.StringVar(&r.Load, "load", "", "load the image into an engine: docker, containerd, podman, or whichever answers")
+	f.Lookup("load").NoOptDefVal = "true"
 	f.StringVarP(&r.Dockerfile, "file", "f", "", "Dockerfile (- for standard input; default: PATH/Dockerfile, else the SDK's)")
 	f.StringVar(&r.SDK, "sdk", "", "SDK to build with (default: "+sdk.Default+")")
+	f.StringArrayVar(&r.Targets, "target-core", nil, "core to build for, BOARD/MCU[,NAME=VALUE…] with build arguments of its own; several make an index")
+	f.BoolVar(&r.Pack, "pack", false, "put the firmware of several --target-core into one image, not into an index of images")
 	f.StringVar(&r.Stage, "target", "", "stage of the Dockerfile to build")
 	f.StringVar(&r.Platform, "platform", builder.DefaultPlatform, "platform of the Linux beside the core")
 	f.StringArrayVar(&r.BuildArgs, "build-arg", nil, "build argument, NAME=VALUE")
@@ -75,7 +80,8 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.StringArrayVar(&r.Attests, "attest", nil, "attestation, type=provenance|sbom,KEY=VALUE…")
 	f.StringVar(&r.Provenance, "provenance", "", "provenance attestation: true, false or mode=min|max,…")
 	f.StringVar(&r.SBOM, "sbom", "", "SBOM attestation: true, false or generator=IMAGE,…")
-	f.StringVar(&r.Progress, "progress", "auto", "how progress is shown: auto, plain, tty, quiet or rawjson")
+	f.StringVar(&r.Call, "call", "build", "ask the Dockerfile instead of building it: check, outline or targets, with ,format=json")
+	f.StringVar(&r.Progress, "progress", envOr("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, quiet or rawjson")
 	f.BoolVarP(&quiet, "quiet", "q", false, "print the image's ID alone")
 	f.StringVar(&r.MetadataFile, "metadata-file", "", "write what was built to this file, as JSON")
 	f.StringVar(&r.IIDFile, "iidfile", "", "write the image's ID to this file")

@@ -1,0 +1,167 @@
+package builder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/moby/buildkit/frontend/dockerui"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+)
+
+// frontend is the name of BuildKit's Dockerfile front end.
+const frontend = "dockerfile.v0"
+
+// loaded is what the front end reads, once all of it is known.
+type loaded struct {
+	dockerfile *dockerfile
+	inputs     map[string]*pb.Definition // files that are on no disk of this machine
+}
+
+// load completes the build's definition: with a context that BuildKit has to fetch
+// comes the question what Dockerfile is in it.
+func (b *build) load(ctx context.Context, gw gateway.Client, url string) (*loaded, error) {
+	l := &loaded{dockerfile: b.dockerfile, inputs: map[string]*pb.Definition{}}
+	states := maps.Clone(b.sources.inputs)
+	if url != "" {
+		f, err := fetch(ctx, gw, url, b.options.buildArgs)
+		if err != nil {
+			return nil, err
+		}
+		states[dockerui.DefaultLocalNameContext] = f.state
+		if l.dockerfile == nil {
+			if l.dockerfile, err = b.request.fetchedDockerfile(ctx, f); err != nil {
+				return nil, err
+			}
+			states[dockerui.DefaultLocalNameDockerfile] = single(l.dockerfile.name, l.dockerfile.text)
+		}
+	}
+	for name, state := range states {
+		def, err := state.Marshal(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("context %s: %w", name, err)
+		}
+		l.inputs[name] = def.ToPB()
+	}
+	return l, nil
+}
+
+// fetchedDockerfile is the Dockerfile of a context that BuildKit has fetched: the one
+// that --file names in it, else its Dockerfile, else the SDK's.
+func (r *Request) fetchedDockerfile(ctx context.Context, f *fetched) (*dockerfile, error) {
+	if f.dockerfile != nil {
+		return &dockerfile{name: dockerui.DefaultDockerfileName, text: f.dockerfile}, nil
+	}
+	name := r.Dockerfile
+	if name == "" {
+		name = dockerui.DefaultDockerfileName
+	}
+	text, err := readFile(ctx, f.root, name)
+	var missing *missingError
+	switch {
+	case err == nil:
+		return &dockerfile{name: path.Base(name), text: text}, nil
+	case errors.As(err, &missing) && r.Dockerfile == "":
+		return r.sdkDockerfile()
+	case errors.As(err, &missing):
+		return nil, fmt.Errorf("%s holds no %s", r.Path, name)
+	}
+	return nil, fmt.Errorf("%s in %s: %w", name, r.Path, err)
+}
+
+// solveVariant is one firmware as BuildKit sees it: the Dockerfile's result, verified and
+// with its target.
+func (b *build) solveVariant(ctx context.Context, gw gateway.Client, l *loaded, v *variant) (*gateway.Result, *dockerspec.DockerOCIImage, error) {
+	attrs := maps.Clone(v.attrs)
+	attrs["filename"] = l.dockerfile.name
+	result, err := gw.Solve(ctx, gateway.SolveRequest{
+		Frontend:       frontend,
+		FrontendOpt:    attrs,
+		FrontendInputs: l.inputs,
+		Evaluate:       true,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	img, err := b.verify(ctx, l.dockerfile, v, result)
+	return result, img, err
+}
+
+// verify checks a result, and completes the variant's target and the image's config.
+func (b *build) verify(ctx context.Context, d *dockerfile, v *variant, result *gateway.Result) (*dockerspec.DockerOCIImage, error) {
+	root, err := result.SingleRef()
+	if err != nil {
+		return nil, err
+	}
+	if root == nil {
+		return nil, fmt.Errorf("%s: the image is empty: its last stage copies nothing", d.name)
+	}
+	img := &dockerspec.DockerOCIImage{}
+	if err := json.Unmarshal(result.Metadata[exptypes.ExporterImageConfigKey], img); err != nil {
+		return nil, fmt.Errorf("%s: image config from BuildKit: %w", d.name, err)
+	}
+	if d.ours {
+		program, err := onlyProgram(ctx, root)
+		if err != nil {
+			return nil, err
+		}
+		img.Config.Entrypoint, img.Config.Cmd = []string{program}, nil
+	}
+	if v.target, err = resolve(append(v.claims, claimsOf(img, d.name)...)); err != nil {
+		return nil, err
+	}
+	if v.target == nil {
+		return nil, errNoTarget
+	}
+	check := &verification{root: root, config: img, dockerfile: d, core: v.target.core}
+	warnings, err := check.verify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		b.warn(v, w)
+	}
+	return img, nil
+}
+
+// image is the gateway function of a build with one image for one core.
+func (b *build) image(v *variant, url string) gateway.BuildFunc {
+	return func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
+		l, err := b.load(ctx, gw, url)
+		if err != nil {
+			return nil, err
+		}
+		result, img, err := b.solveVariant(ctx, gw, l, v)
+		if err != nil {
+			return nil, err
+		}
+		setTarget(img, v.target.Target)
+		return result, b.describe(result, img, keyed(v.target.Target))
+	}
+}
+
+// describe writes an image's config and annotations into a result.
+func (b *build) describe(result *gateway.Result, img *dockerspec.DockerOCIImage, target map[string]string) error {
+	text, err := json.Marshal(img)
+	if err != nil {
+		return fmt.Errorf("image config: %w", err)
+	}
+	result.AddMeta(exptypes.ExporterImageConfigKey, text)
+	extra := b.extra
+	if b.request.makesIndex() {
+		extra = extra.ofImages() // the rest is for the index, which BuildKit does not make
+	}
+	for key, value := range extra {
+		result.AddMeta(key, []byte(value))
+	}
+	for key, value := range target {
+		result.AddMeta(exptypes.AnnotationManifestKey(nil, key), []byte(value))
+	}
+	return nil
+}
