@@ -61,7 +61,7 @@ func TestParseCaches(t *testing.T) {
 		{"type=inline", "inline map[mode:min]", ""},
 		{"type=local", "", "needs dest=FOLDER"},
 		{"type=registry", "", "needs ref=NAME"},
-		{"type=regsitry,ref=x", "", "unknown type"},
+		{"type=registri,ref=x", "", "did you mean registry"},
 		{"type=local,dest", "", "invalid value dest"},
 	} {
 		got, err := parseCacheTo([]string{c.flag})

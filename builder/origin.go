@@ -99,9 +99,6 @@ func (o *origin) close() {
 	}
 }
 
-// local reports whether the context can be looked at before a BuildKit is there.
-func (o *origin) local() bool { return o.folder != "" || o.text != nil }
-
 // upload offers the archive from standard input to one build, under a URL that only
 // its session knows.
 func (o *origin) upload() (url string, _ *uploadprovider.Uploader) {

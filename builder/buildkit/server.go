@@ -32,7 +32,6 @@ import (
 	"github.com/moby/buildkit/util/grpcerrors"
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // the codec that buildkitd uses
 	"github.com/moby/buildkit/util/network/netproviders"
-	"github.com/moby/buildkit/util/resolver"
 	"github.com/moby/buildkit/util/tracing/detect"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
@@ -145,7 +144,7 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 	if err != nil {
 		return nil, err
 	}
-	hosts := resolver.NewRegistryConfig(nil)
+	hosts := RegistryHosts()
 	opt, err := runc.NewWorkerOpt(dir, s.snapshotter(dir), false, oci.ProcessSandbox, nil, nil,
 		// host: compile steps reach the network as the user's own commands do
 		netproviders.Opt{Mode: "host"}, nil, runcPath, "", false, nil, "", "", nil)
