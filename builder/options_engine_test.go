@@ -3,11 +3,30 @@
 package builder
 
 import (
+	"archive/tar"
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	ggcr "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/hybrid-containers/hybrid/builder/buildkit"
+	"github.com/hybrid-containers/hybrid/image"
 )
 
 // A project whose one step runs a shell command, for what surrounds steps.
@@ -77,5 +96,249 @@ func TestSecret(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// loopback serves a registry without certificate, as host:port.
+func loopback(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// A cache that one build leaves, in a folder or a registry, spares another state
+// folder the compiling. A cache folder that is not there yet is no mistake.
+func TestCaches(t *testing.T) {
+	host, dir := loopback(t), t.TempDir()
+	_, said, err := run(t, Request{
+		Path: hello, NoCache: true,
+		CacheFrom: []string{"type=local,src=" + dir + "/cache"},
+		CacheTo:   []string{"type=local,mode=max,dest=" + dir + "/cache", "type=registry,mode=max,ref=" + host + "/cache"},
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	for _, from := range []string{"type=local,src=" + dir + "/cache", host + "/cache"} {
+		_, said, err := run(t, Request{
+			Path: hello, Progress: "plain", CacheFrom: []string{from}, BuildKit: buildkit.Options{StateDir: t.TempDir()},
+		})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		if strings.Contains(said, "CC      hello_world.elf") || !strings.Contains(said, "importing cache manifest from") {
+			t.Errorf("%s: compiled again:\n%s", from, said)
+		}
+	}
+}
+
+func TestNoCacheFilter(t *testing.T) {
+	_, said, err := run(t, Request{Path: hello})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	for stage, again := range map[string]bool{"build": true, "toolchain": false} {
+		_, said, err := run(t, Request{Path: hello, Progress: "plain", NoCacheFilter: []string{stage}})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		if got := strings.Contains(said, "CC      hello_world.elf"); got != again {
+			t.Errorf("stage %s: compiled again: %v, want %v\n%s", stage, got, again, said)
+		}
+	}
+}
+
+func TestCompression(t *testing.T) {
+	for compression, want := range map[string]string{
+		"gzip": v1.MediaTypeImageLayerGzip, "zstd": v1.MediaTypeImageLayerZstd, "uncompressed": v1.MediaTypeImageLayer, "estargz": v1.MediaTypeImageLayerGzip,
+	} {
+		file := t.TempDir() + "/a.tar"
+		_, said, err := run(t, Request{Path: hello, Outputs: []string{"type=oci,force-compression=true,compression=" + compression + ",dest=" + file}})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		if got := only(t, file).Manifest.Layers[0].MediaType; got != want {
+			t.Errorf("%s: layer of type %s, want %s", compression, got, want)
+		}
+	}
+	file := t.TempDir() + "/docker.tar"
+	if _, said, err := run(t, Request{Path: hello, Outputs: []string{"type=docker,oci-mediatypes=false,dest=" + file}}); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if got := only(t, file).Manifest.MediaType; got != "application/vnd.docker.distribution.manifest.v2+json" {
+		t.Errorf("manifest of type %s", got)
+	}
+}
+
+// attestations are the predicates that a layout attests, by type.
+func attestations(t *testing.T, layout string) map[string]string {
+	t.Helper()
+	var index v1.Index
+	read := func(name string, v any) {
+		text, err := os.ReadFile(filepath.Join(layout, name))
+		if err == nil {
+			err = json.Unmarshal(text, v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	blob := func(d v1.Descriptor) string { return "blobs/sha256/" + d.Digest.Encoded() }
+	read("index.json", &index)
+	for len(index.Manifests) == 1 && index.Manifests[0].MediaType == v1.MediaTypeImageIndex {
+		var inner v1.Index
+		read(blob(index.Manifests[0]), &inner)
+		index = inner
+	}
+	found := map[string]string{}
+	for _, d := range index.Manifests {
+		if !image.IsAttestation(d) {
+			continue
+		}
+		var manifest v1.Manifest
+		read(blob(d), &manifest)
+		for _, layer := range manifest.Layers {
+			text, err := os.ReadFile(filepath.Join(layout, blob(layer)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[layer.Annotations["in-toto.io/predicate-type"]] = string(text)
+		}
+	}
+	return found
+}
+
+func TestProvenance(t *testing.T) {
+	for value, want := range map[string]int{"": 0, "false": 0, "true": 1, "mode=min": 1, "mode=max": 1} {
+		layout := t.TempDir() + "/layout"
+		_, said, err := run(t, Request{Path: hello, Provenance: value, Annotations: []string{"manifest:a=b"}, Outputs: []string{"type=oci,tar=false,dest=" + layout}})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		found := attestations(t, layout)
+		if len(found) != want {
+			t.Errorf("%q: attests %v", value, found)
+		}
+		for _, text := range found {
+			if strings.Contains(text, "make -C /src") != (value != "mode=min") {
+				t.Errorf("%q: %d bytes of provenance", value, len(text))
+			}
+		}
+		// attested or not, the image is annotated
+		i := only(t, layout)
+		checkImage(t, i, image.Target{Board: "imx8m-mini", MCU: "cortex-m4"}, "/hello_world.elf")
+		if i.Manifest.Annotations["a"] != "b" {
+			t.Errorf("%q: annotations %v", value, i.Manifest.Annotations)
+		}
+	}
+}
+
+// scanner pushes an image that scans for an SBOM as BuildKit asks it to
+// (docs/attestations/sbom-protocol.md), and says no more than what it was given.
+func scanner(t *testing.T, host string) string {
+	t.Helper()
+	dir := project(t, map[string]string{"main.go": `package main
+
+import "os"
+
+func main() {
+	name := os.Getenv("BUILDKIT_SCAN_DESTINATION") + "/sbom.spdx.json"
+	found, err := os.ReadDir(os.Getenv("BUILDKIT_SCAN_SOURCE"))
+	if err != nil || len(found) != 1 {
+		panic(err)
+	}
+	statement := "{\"_type\":\"https://in-toto.io/Statement/v0.1\",\"predicateType\":\"https://spdx.dev/Document\",\"predicate\":{\"name\":\"" + found[0].Name() + "\"}}"
+	if err := os.WriteFile(name, []byte(statement), 0o644); err != nil {
+		panic(err)
+	}
+}
+`})
+	build := exec.Command("go", "build", "-o", "scan", "main.go")
+	build.Dir, build.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	program, err := os.ReadFile(filepath.Join(dir, "scan"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	for _, folder := range []string{"tmp/"} {
+		if err := w.WriteHeader(&tar.Header{Name: folder, Mode: 0o777, Typeflag: tar.TypeDir}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.WriteHeader(&tar.Header{Name: "scan", Mode: 0o755, Size: int64(len(program)), Typeflag: tar.TypeReg}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(program); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.AppendLayers(empty.Image, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err = mutate.ConfigFile(img, &ggcr.ConfigFile{OS: "linux", Architecture: "amd64", Config: ggcr.Config{Cmd: []string{"/scan"}}, RootFS: mustConfig(t, img).RootFS}); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference(host + "/scanner:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img); err != nil {
+		t.Fatal(err)
+	}
+	return ref.String()
+}
+
+func mustConfig(t *testing.T, img ggcr.Image) *ggcr.ConfigFile {
+	t.Helper()
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestSBOM(t *testing.T) {
+	generator := scanner(t, loopback(t))
+	layout := t.TempDir() + "/layout"
+	_, said, err := run(t, Request{Path: hello, SBOM: "generator=" + generator, Outputs: []string{"type=oci,tar=false,dest=" + layout}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	found := attestations(t, layout)
+	if text := found["https://spdx.dev/Document"]; len(found) != 1 || !strings.Contains(text, "hello_world.elf") {
+		t.Errorf("attests %v", found)
+	}
+}
+
+// --pull asks the registry again for a base image, and not without it.
+func TestPull(t *testing.T) {
+	host := loopback(t)
+	generator := scanner(t, host) // any image will do
+	said := func(pull bool) string {
+		_, said, err := run(t, Request{
+			Path:   project(t, map[string]string{"Dockerfile": fmt.Sprintf("FROM %s\nLABEL board=qemu-virt\n", generator)}),
+			Pull:   pull,
+			Target: image.Target{Board: "qemu-virt"}, Progress: "plain",
+		})
+		if err == nil || !strings.Contains(err.Error(), "wrong machine") {
+			t.Fatalf("error %v\n%s", err, said)
+		}
+		return said
+	}
+	for _, pull := range []bool{false, true} {
+		if text := said(pull); !strings.Contains(text, "load metadata for "+generator) {
+			t.Errorf("pull %v: said %s", pull, text)
+		}
 	}
 }

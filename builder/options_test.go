@@ -143,3 +143,13 @@ func TestAttachables(t *testing.T) {
 		t.Errorf("%d attachables, %v", len(all), err)
 	}
 }
+
+func TestDockerHoldsNoAttestations(t *testing.T) {
+	r := &Request{Provenance: "true", Tags: []string{"x"}}
+	o, err := r.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.parseOutputs(o)
+	wantUsage(t, err, "the archive cannot hold attestations")
+}

@@ -252,6 +252,9 @@ func (r *Request) parseOutputs(o *options) ([]*output, error) {
 			// BuildKit's client writes the last exporter's digest into every index.json
 			return nil, usageErrorf("type=%s,tar=false: an image in a folder cannot be combined with another image output", out.kind)
 		}
+		if out.kind == typeDocker && len(o.attests) > 0 && !r.makesIndex() {
+			return nil, usageErrorf("type=docker: the archive cannot hold attestations, use type=oci or a registry")
+		}
 		if len(o.tags) > 0 && !out.has(keyName) {
 			out.attrs[keyName] = strings.Join(o.tags, ",")
 		}
