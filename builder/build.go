@@ -105,6 +105,9 @@ func prepare(r *Request) (_ *build, err error) {
 			b.close()
 		}
 	}()
+	if err := r.fill(); err != nil {
+		return nil, err
+	}
 	if b.options, err = r.options(); err != nil {
 		return nil, err
 	}

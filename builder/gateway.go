@@ -106,7 +106,10 @@ func (b *build) verify(ctx context.Context, d *dockerfile, v *variant, result *g
 	if err := json.Unmarshal(result.Metadata[exptypes.ExporterImageConfigKey], img); err != nil {
 		return nil, fmt.Errorf("%s: image config from BuildKit: %w", d.name, err)
 	}
-	if d.ours {
+	switch {
+	case b.request.Firmware != "" && !d.ours:
+		img.Config.Entrypoint, img.Config.Cmd = []string{b.request.Firmware}, nil
+	case d.ours:
 		program, err := onlyProgram(ctx, root)
 		if err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -38,6 +39,7 @@ type Request struct {
 	Path       string   // build context: a folder, a URL, or "-" for Stdin
 	Dockerfile string   // "": PATH/Dockerfile, else the SDK's; "-": Stdin
 	SDK        string   // "": the default of package sdk
+	Firmware   string   // the ELF file in the image; "": what ENTRYPOINT names
 	Stage      string   // --target: stage to build; "": the last
 	Platform   string   // "": DefaultPlatform
 	BuildArgs  []string // KEY=VALUE, or KEY to take the value from the environment
@@ -74,6 +76,8 @@ type Request struct {
 
 	// BuildKit says where to build. Its Waiting is set by Build.
 	BuildKit buildkit.Options
+
+	targetsFrom string // where Targets come from, for messages; "": the flag
 
 	Stdin  io.Reader // nil: os.Stdin
 	Stdout io.Writer // nil: os.Stdout; image data for dest=- and nothing else
@@ -234,6 +238,9 @@ func sourceDateEpoch(buildArgs map[string]string) (string, error) {
 // frontendAttrs are what the Dockerfile front end is told, but for the contexts.
 func (r *Request) frontendAttrs(o *options, v *variant) (map[string]string, error) {
 	args := o.argsFor(v)
+	if _, ok := args[nameArg]; !ok && r.Firmware != "" {
+		args[nameArg] = strings.TrimSuffix(path.Base(r.Firmware), ".elf")
+	}
 	epoch, err := sourceDateEpoch(args)
 	if err != nil {
 		return nil, err

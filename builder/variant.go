@@ -56,18 +56,22 @@ func (r *Request) variants(said []image.Claim) ([]*variant, error) {
 	if r.Target != (image.Target{}) {
 		return nil, usageErrorf("--target-core says the board and the core: leave --board and --mcu out")
 	}
+	where := r.targetsFrom
+	if where == "" {
+		where = "--target-core"
+	}
 	var all []*variant
 	for _, flag := range r.Targets {
 		target, args, err := parseTarget(flag)
 		if err != nil {
 			return nil, err
 		}
-		v := &variant{claims: append([]image.Claim{{Where: "--target-core", Target: target}}, said...), args: args}
+		v := &variant{claims: append([]image.Claim{{Where: where, Target: target}}, said...), args: args}
 		if v.target, err = resolve(v.claims); err != nil {
 			return nil, err
 		}
 		if slices.ContainsFunc(all, func(o *variant) bool { return o.name() == v.name() }) {
-			return nil, usageErrorf("--target-core %s is given twice", v.name())
+			return nil, usageErrorf("%s: target %s is given twice", where, v.name())
 		}
 		all = append(all, v)
 	}

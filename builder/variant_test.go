@@ -23,7 +23,7 @@ func TestVariants(t *testing.T) {
 		{name: "one", targets: []string{"imx8m-mini/cortex-m4"}, want: "imx8m-mini/cortex-m4"},
 		{name: "two cores", targets: []string{"imx943-evk/cortex-m7", "imx943-evk/cortex-m33"}, want: "imx943-evk/cortex-m7 imx943-evk/cortex-m33"},
 		{name: "two boards", targets: []string{"imx8m-mini", "imx93-evk"}, want: "imx8m-mini/cortex-m4 imx93-evk/cortex-m33"},
-		{name: "twice", targets: []string{"imx8m-mini", "imx8mm-evk/cortex-m4"}, err: "imx8m-mini/cortex-m4 is given twice"},
+		{name: "twice", targets: []string{"imx8m-mini", "imx8mm-evk/cortex-m4"}, err: "--target-core: target imx8m-mini/cortex-m4 is given twice"},
 		{name: "unknown", targets: []string{"imx8m-mnii"}, err: "did you mean imx8m-mini"},
 		{name: "which core", targets: []string{"imx943-evk"}, err: "has several kinds of core"},
 		{name: "empty", targets: []string{""}, err: "want BOARD/MCU"},

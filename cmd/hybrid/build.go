@@ -24,6 +24,8 @@ The Dockerfile is PATH/Dockerfile, else the one of the SDK. The finished firmwar
 checked against the core it is for, and the image gets its target as annotations,
 labels and environment, before anything is exported.
 
+What a project's hybrid.yaml says need not be said here; flags come before it.
+
 BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HOST.`,
 		Example: `  hybrid build --board imx8m-mini --mcu cortex-m4 -t hello examples/hello_world
   hybrid build -o type=oci,dest=hello,tar=false,board=imx8m-mini examples/hello_world
@@ -58,6 +60,7 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.StringVar(&r.SDK, "sdk", "", "SDK to build with (default: "+sdk.Default+")")
 	f.StringArrayVar(&r.Targets, "target-core", nil, "core to build for, BOARD/MCU[,NAME=VALUE…] with build arguments of its own; several make an index")
 	f.BoolVar(&r.Pack, "pack", false, "put the firmware of several --target-core into one image, not into an index of images")
+	f.StringVar(&r.Firmware, "firmware", "", "the ELF file in the image (default: what ENTRYPOINT names)")
 	f.StringVar(&r.Stage, "target", "", "stage of the Dockerfile to build")
 	f.StringVar(&r.Platform, "platform", builder.DefaultPlatform, "platform of the Linux beside the core")
 	f.StringArrayVar(&r.BuildArgs, "build-arg", nil, "build argument, NAME=VALUE")

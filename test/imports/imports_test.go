@@ -25,11 +25,12 @@ var rooms = map[string][]string{
 	"firmware": {"board"},
 	"image":    {},
 
-	"builder":          {"builder/buildkit", "board", "image", "firmware", "dockerfiles", "sdk"},
+	"builder":          {"builder/buildkit", "board", "image", "firmware", "dockerfiles", "sdk", "project"},
 	"builder/buildkit": {},
+	"project":          {"board"},
 	"dockerfiles":      {},
 	"sdk":              {},
-	"cmd/hybrid":       {"builder", "board", "image", "firmware", "dockerfiles", "sdk"},
+	"cmd/hybrid":       {"builder", "board", "image", "firmware", "dockerfiles", "sdk", "project"},
 
 	"runtime":            {"runtime", "board", "image", "firmware"},
 	"runtime/remoteproc": {},
