@@ -56,6 +56,7 @@ func TestSteps(t *testing.T) {
 		{"hosts", "cat /etc/hosts", Request{Steps: Steps{AddHosts: []string{"gate:10.1.2.3"}}}, []string{"10.1.2.3", "gate"}},
 		{"no network", "cat /proc/net/dev | wc -l", Request{Steps: Steps{Network: "none"}}, []string{" 3\n"}}, // two lines of heading, lo
 		{"limits", "ulimit -Sn; ulimit -Hn", Request{Steps: Steps{ULimits: []string{"nofile=123:456"}}}, []string{" 123\n", " 456\n"}},
+		{"memory", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; true", Request{Steps: Steps{Resources: []string{"memory=64m"}}}, []string{" 67108864\n"}},
 		{"shared memory", "df -k /dev/shm", Request{Steps: Steps{ShmSize: "2m"}}, []string{" 2048 "}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	dockerconfig "github.com/docker/cli/cli/config"
 )
 
 // wantUsage wants a usage error that contains text.
@@ -107,6 +109,13 @@ func TestStepAttrs(t *testing.T) {
 		{steps: Steps{ULimits: []string{"nofiles=1"}}, err: "invalid ulimit type: nofiles"},
 		{steps: Steps{ShmSize: "64m"}, want: map[string]string{"shm-size": "67108864"}},
 		{steps: Steps{ShmSize: "much"}, err: "such as 64m"},
+		{
+			steps: Steps{Resources: []string{"memory=1g", "memory-swap=-1", "cpu-quota=50000", "cpuset-cpus=0-1"}},
+			want:  map[string]string{"memory": "1073741824", "memswap": "-1", "cpuquota": "50000", "cpusetcpus": "0-1"},
+		},
+		{steps: Steps{Resources: []string{"memory=much"}}, err: "such as 512m"},
+		{steps: Steps{Resources: []string{"cpu-shares=x"}}, err: "want a number"},
+		{steps: Steps{Resources: []string{"disk=1"}}, err: "want KEY=VALUE with cpu-period"},
 		{steps: Steps{CgroupParent: "/a"}, want: map[string]string{"cgroup-parent": "/a"}},
 	} {
 		attrs := map[string]string{}
@@ -152,4 +161,24 @@ func TestDockerHoldsNoAttestations(t *testing.T) {
 	}
 	_, err = r.parseOutputs(o)
 	wantUsage(t, err, "the archive cannot hold attestations")
+}
+
+// The proxies of Docker's configuration are build arguments, unless the user sets
+// them.
+func TestProxies(t *testing.T) {
+	dir, before := t.TempDir(), dockerconfig.Dir()
+	config := `{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "localhost"}}}`
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dockerconfig.SetDir(dir)
+	t.Cleanup(func() { dockerconfig.SetDir(before) })
+	o, err := (&Request{BuildArgs: []string{"NO_PROXY=mine"}}).options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"HTTP_PROXY": "http://p:1", "http_proxy": "http://p:1", "no_proxy": "localhost", "NO_PROXY": "mine"}
+	if !maps.Equal(o.buildArgs, want) {
+		t.Errorf("build arguments %v, want %v", o.buildArgs, want)
+	}
 }

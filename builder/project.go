@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/hybrid-containers/hybrid/image"
-	"github.com/hybrid-containers/hybrid/project"
+	file "github.com/hybrid-containers/hybrid/project"
 )
 
 // saysTarget finds what flags in the grammars of --output, --annotation and --label
@@ -20,7 +20,7 @@ func (r *Request) fill() error {
 	if info, err := os.Stat(r.Path); err != nil || !info.IsDir() {
 		return nil // not there, or somewhere else: origin says which
 	}
-	f, err := project.Load(r.Path)
+	f, err := file.Load(r.Path)
 	if err != nil || f == nil {
 		return err
 	}
@@ -50,12 +50,12 @@ func (r *Request) fill() error {
 		}
 		r.Targets = append(r.Targets, flag)
 	}
-	r.targetsFrom = project.FileName
+	r.targetsFrom = file.FileName
 	return nil
 }
 
 // assignments are arguments as NAME=VALUE, without those that flags set.
-func assignments(args map[string]project.Text, flags map[string]string) []string {
+func assignments(args map[string]file.Text, flags map[string]string) []string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(args)) {
 		if _, ok := flags[name]; !ok {

@@ -123,6 +123,7 @@ func (r *Request) options() (*options, error) {
 	if o.buildArgs, err = parseBuildArgs(r.BuildArgs); err != nil {
 		return nil, err
 	}
+	addProxies(o.buildArgs)
 	if o.labels, err = parsePairs("--label", r.Labels); err != nil {
 		return nil, err
 	}
@@ -152,6 +153,9 @@ func (r *Request) options() (*options, error) {
 	}
 	if o.session, err = r.attachables(); err != nil {
 		return nil, err
+	}
+	if r.Progress == "none" { // buildx's name for it
+		r.Progress = string(progressui.QuietMode)
 	}
 	switch o.progress = progressui.DisplayMode(r.Progress); o.progress {
 	case progressui.DefaultMode, progressui.AutoMode, progressui.PlainMode, progressui.TtyMode, progressui.QuietMode, progressui.RawJSONMode:

@@ -35,6 +35,16 @@ func (r *Request) attachables() ([]session.Attachable, error) {
 	return all, nil
 }
 
+// addProxies adds the proxies that Docker's configuration names for builds, as docker
+// build does: HTTP_PROXY and its like. They are not kept in the image.
+func addProxies(args map[string]string) {
+	for name, value := range config.LoadDefaultConfigFile(io.Discard).ParseProxyConfig("", nil) {
+		if _, ok := args[name]; !ok && value != nil {
+			args[name] = *value
+		}
+	}
+}
+
 // credentials are those of docker login, for base images, caches and pushes.
 func credentials() session.Attachable {
 	return authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{

@@ -1,7 +1,9 @@
 package builder
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +18,7 @@ type Steps struct {
 	ULimits      []string // NAME=SOFT[:HARD]
 	ShmSize      string   // bytes, with k, m or g behind
 	CgroupParent string
+	Resources    []string // KEY=VALUE: memory, memory-swap, cpu-shares, cpu-period, cpu-quota, cpuset-cpus, cpuset-mems
 	Allow        []string // entitlements: network.host, security.insecure, device
 }
 
@@ -66,7 +69,42 @@ func (s *Steps) attrs(attrs map[string]string) (allowed []string, err error) {
 	if s.CgroupParent != "" {
 		attrs["cgroup-parent"] = s.CgroupParent
 	}
+	for _, r := range s.Resources {
+		if err := addResource(attrs, r); err != nil {
+			return nil, err
+		}
+	}
 	return allowed, nil
+}
+
+// resources are the keys of --resource, as docker run's flags are called, and the
+// front end's names for them (frontend/dockerui/attr.go).
+var resources = map[string]string{
+	"memory": "memory", "memory-swap": "memswap", "cpu-shares": "cpushares", "cpu-period": "cpuperiod",
+	"cpu-quota": "cpuquota", "cpuset-cpus": "cpusetcpus", "cpuset-mems": "cpusetmems",
+}
+
+// addResource adds a limit of the cgroup that RUN steps are in.
+func addResource(attrs map[string]string, flag string) error {
+	key, value, ok := strings.Cut(flag, "=")
+	name, known := resources[key]
+	if !ok || !known || value == "" {
+		return usageErrorf("--resource %q: want KEY=VALUE with %s", flag, strings.Join(slices.Sorted(maps.Keys(resources)), ", "))
+	}
+	switch {
+	case strings.HasPrefix(key, "memory") && value != "-1": // -1: as much swap as there is
+		size, err := units.RAMInBytes(value)
+		if err != nil || size <= 0 {
+			return usageErrorf("--resource %s: want a number of bytes, such as 512m", flag)
+		}
+		value = strconv.FormatInt(size, 10)
+	case strings.HasPrefix(key, "cpu-"):
+		if _, err := strconv.ParseInt(value, 10, 64); err != nil {
+			return usageErrorf("--resource %s: want a number", flag)
+		}
+	}
+	attrs[name] = value
+	return nil
 }
 
 // parseHosts turns docker's NAME:ADDRESS[,ADDRESS…] into BuildKit's list. An IPv6

@@ -80,6 +80,7 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.StringArrayVar(&r.Steps.ULimits, "ulimit", nil, "limit of RUN steps, NAME=SOFT[:HARD]")
 	f.StringVar(&r.Steps.ShmSize, "shm-size", "", "size of /dev/shm of RUN steps, in bytes or with k, m, g")
 	f.StringVar(&r.Steps.CgroupParent, "cgroup-parent", "", "parent cgroup of RUN steps")
+	f.StringArrayVar(&r.Steps.Resources, "resource", nil, "limit of RUN steps: memory=512m, cpu-quota=50000, …")
 	f.StringArrayVar(&r.Attests, "attest", nil, "attestation, type=provenance|sbom,KEY=VALUE…")
 	f.StringVar(&r.Provenance, "provenance", "", "provenance attestation: true, false or mode=min|max,…")
 	f.StringVar(&r.SBOM, "sbom", "", "SBOM attestation: true, false or generator=IMAGE,…")
