@@ -5,10 +5,23 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/buildkit/util/system"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/hybrid-containers/hybrid/image"
 )
+
+// slim takes out of a config what BuildKit puts into every one and what says nothing
+// of firmware: the history of steps that made no layer, which is longer than the
+// rest, and the search path of programs. Boards download it, some over a slow line.
+func slim(img *dockerspec.DockerOCIImage) {
+	img.History = slices.DeleteFunc(slices.Clone(img.History), func(h v1.History) bool { return h.EmptyLayer })
+	img.Config.Env = slices.DeleteFunc(slices.Clone(img.Config.Env), func(e string) bool {
+		return e == "PATH="+system.DefaultPathEnvUnix
+	})
+}
 
 // setTarget writes the target into an image's config: as labels, which people see
 // with docker inspect, and as environment, which is what reaches the runtime.

@@ -151,6 +151,7 @@ func (b *build) image(v *variant, url string) gateway.BuildFunc {
 
 // describe writes an image's config and annotations into a result.
 func (b *build) describe(result *gateway.Result, img *dockerspec.DockerOCIImage, target map[string]string) error {
+	slim(img)
 	text, err := json.Marshal(img)
 	if err != nil {
 		return fmt.Errorf("image config: %w", err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/image"
@@ -126,5 +127,21 @@ func TestSetTarget(t *testing.T) {
 	setTarget(empty, image.Target{Board: "b", MCU: "m", Processor: "remoteproc1"})
 	if got := image.TargetOfEnv(empty.Config.Env); got.Processor != "remoteproc1" || empty.Config.Labels["remoteproc.name"] != "remoteproc1" {
 		t.Errorf("processor is lost: %+v", empty.Config)
+	}
+}
+
+// What is taken out of a config is what says nothing: what somebody wrote stays.
+func TestSlim(t *testing.T) {
+	img := &dockerspec.DockerOCIImage{}
+	img.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=b"}
+	img.History = []v1.History{{CreatedBy: "ARG X", EmptyLayer: true}, {CreatedBy: "COPY"}, {CreatedBy: "ENTRYPOINT", EmptyLayer: true}}
+	slim(img)
+	if len(img.History) != 1 || img.History[0].CreatedBy != "COPY" || !slices.Equal(img.Config.Env, []string{"A=b"}) {
+		t.Errorf("history %v, environment %v", img.History, img.Config.Env)
+	}
+	img.Config.Env = []string{"PATH=/opt"}
+	slim(img)
+	if !slices.Equal(img.Config.Env, []string{"PATH=/opt"}) {
+		t.Errorf("environment %v", img.Config.Env)
 	}
 }
