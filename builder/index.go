@@ -205,7 +205,7 @@ func (b *build) exportIndex(ctx context.Context, out *output, d *destination, st
 	case out.kind == typeCacheOnly:
 		return nil
 	case out.kind == typeImage:
-		return push(ctx, store, desc, names)
+		return push(ctx, store, desc, names, out.is(string(exptypes.OptKeyInsecure)))
 	case out.kind == typeLocal:
 		return os.CopyFS(d.entry.OutputDir, os.DirFS(filepath.Join(work, "files")))
 	case out.kind == typeTar:
