@@ -5,10 +5,13 @@ package builder
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -24,6 +27,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/image"
@@ -340,6 +344,45 @@ func TestPull(t *testing.T) {
 	for _, pull := range []bool{false, true} {
 		if text := said(pull); !strings.Contains(text, "load metadata for "+generator) {
 			t.Errorf("pull %v: said %s", pull, text)
+		}
+	}
+}
+
+// An SSH agent of this machine answers to the step that mounts it.
+func TestSSH(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := agent.NewKeyring()
+	if err := keys.Add(agent.AddedKey{PrivateKey: key, Comment: "the key of the test"}); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			go func() { _ = agent.ServeAgent(keys, conn); conn.Close() }()
+		}
+	}()
+	// asks for the identities (draft-miller-ssh-agent, message 11), as ssh-add -l does
+	const ask = `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un($ENV{SSH_AUTH_SOCK})) or die $!; ` +
+		`syswrite(S, pack("NC", 1, 11)); sysread(S, $a, 4096); print $a =~ /(the key of the test)/ ? "found $1\n" : "nothing\n"'`
+	for _, flag := range []string{"default=" + socket, "other=" + socket} {
+		mount := "--mount=type=ssh"
+		if strings.HasPrefix(flag, "other") {
+			mount += ",id=other"
+		}
+		if said := runStep(t, mount, ask, Request{SSH: []string{flag}}); !strings.Contains(said, "found the key of the test") {
+			t.Errorf("%s: said %s", flag, said)
 		}
 	}
 }

@@ -147,3 +147,23 @@ func TestDockerignore(t *testing.T) {
 		t.Errorf("error %v, said %q", err, said)
 	}
 }
+
+// Named contexts: a folder, a Git repository, an archive, an image of a registry and
+// an OCI layout by tag and by digest are all the same to a Dockerfile.
+func TestNamedContexts(t *testing.T) {
+	files := map[string]string{"name": "the firmware's name\n"}
+	archive := tarOf(t, files)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(archive) }))
+	defer server.Close()
+	for name, source := range map[string]string{
+		"folder": project(t, files), "git": repository(t, files), "archive": server.URL + "/x.tar",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := project(t, map[string]string{"Dockerfile": "FROM toolchain\nCOPY --from=other . /other\nRUN cat /other/name /other/context 2>/dev/null; exit 3\n"})
+			_, said, err := run(t, Request{Path: dir, Contexts: []string{"other=" + source}, Progress: "plain"})
+			if err == nil || !strings.Contains(err.Error(), "exit code: 3") || !strings.Contains(said, "the firmware's name") {
+				t.Errorf("error %v, said %s", err, said)
+			}
+		})
+	}
+}
