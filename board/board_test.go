@@ -95,7 +95,7 @@ func TestMemory(t *testing.T) {
 	if m := b.Cores[0].Memory; len(m) != 1 || m[0].Start != 0x60000000 {
 		t.Errorf("qemu-virt's memory is %v", m)
 	}
-	if core, ok := CoreOf([]string{"st,stm32mp1-m4"}); !ok || core.Memory != nil {
+	if core, ok := CoreOf([]string{"st,stm32mp1-m4"}); !ok || len(core.Memory) != 3 || core.Memory[0].Name != "RETRAM" {
 		t.Errorf("the virtual board's memory leaked into %+v", core)
 	}
 	r := Region{Start: 0x1000, Size: 0x100}
@@ -173,5 +173,45 @@ func TestIdentityCore(t *testing.T) {
 	}
 	if custom.String() != "acme,robot" || custom.Board() != nil || (Identity{}).String() != "unknown" {
 		t.Errorf("custom board is %q", custom)
+	}
+}
+
+// TestMemoryMaps holds what every map must be: regions inside of 32 bits that do
+// not overlap, at most one of them to boot from, and views of one memory that say so.
+func TestMemoryMaps(t *testing.T) {
+	known := 0
+	for compatible := range cores {
+		memory := memoryOf(compatible)
+		if memory != nil {
+			known++
+		}
+		boots := 0
+		for i, r := range memory {
+			if r.Size == 0 || r.End() > 1<<32 {
+				t.Errorf("%s: %+v is not in 32 bits", compatible, r)
+			}
+			if r.Kind == Boot {
+				boots++
+			}
+			for _, other := range memory[:i] {
+				if r.Start < other.End() && other.Start < r.End() {
+					t.Errorf("%s: %s and %s overlap", compatible, r.Name, other.Name)
+				}
+				if r.Name == other.Name {
+					t.Errorf("%s has two regions %s", compatible, r.Name)
+				}
+			}
+		}
+		if boots > 1 {
+			t.Errorf("%s boots from %d regions", compatible, boots)
+		}
+	}
+	if known < 17 {
+		t.Errorf("only %d cores have a memory map", known)
+	}
+	mini, _ := Lookup("imx8m-mini")
+	tcml := Region{Name: "TCML", Start: 0x1FFE0000, Size: 128 << 10, Kind: Boot, Linux: 0x7E0000}
+	if m := mini.Cores[0].Memory; len(m) != 10 || m[0] != tcml || m[2].Linux != tcml.Linux {
+		t.Errorf("the memory of the i.MX8M Mini is %+v", m)
 	}
 }

@@ -156,11 +156,10 @@ func parseCatalogue(tsv string) ([]*Board, error) {
 		}
 		b := &Board{Aliases: strings.Split(f[0], ","), Compatible: strings.Split(f[1], ";"), Model: f[2]}
 		for compatible := range strings.SplitSeq(f[3], ";") {
-			core, ok := cores[compatible]
+			core, ok := coreOf(compatible)
 			if !ok {
 				return nil, fmt.Errorf("catalogue.tsv:%d: core %q is not in cores.go", n+1, compatible)
 			}
-			core.Compatible = compatible
 			if memory, ok := boardMemory[b.Aliases[0]]; ok {
 				core.Memory = memory
 			}

@@ -17,20 +17,8 @@ type Core struct {
 	Machine elf.Machine
 	// Memory is where segments may be loaded, as the core sees it; nil where it is
 	// not known. The kernel maps the same ranges (the driver's address
-	// translation table, or the node's memory-region).
+	// translation table, or the node's memory-region); see maps.go.
 	Memory []Region
-}
-
-// Region is a range of a core's memory.
-type Region struct {
-	Name  string
-	Start uint64 // first address, as the core sees it
-	Size  uint64 // bytes
-}
-
-// Contains reports whether the size bytes at addr lie inside the region.
-func (r Region) Contains(addr, size uint64) bool {
-	return addr >= r.Start && size <= r.Size && addr-r.Start <= r.Size-size
 }
 
 // SameMCU reports whether two names mean the same kind of core. The F that some
@@ -44,12 +32,17 @@ func baseMCU(s string) string { return strings.TrimSuffix(strings.ToLower(s), "f
 // is, most specific first.
 func CoreOf(compatible []string) (Core, bool) {
 	for _, c := range compatible {
-		if core, ok := cores[c]; ok {
-			core.Compatible = c
+		if core, ok := coreOf(c); ok {
 			return core, true
 		}
 	}
 	return Core{}, false
+}
+
+func coreOf(compatible string) (Core, bool) {
+	core, ok := cores[compatible]
+	core.Compatible, core.Memory = compatible, memoryOf(compatible)
+	return core, ok
 }
 
 // KnownMCU reports whether any core of the catalogue has this name.
@@ -74,9 +67,7 @@ func MCUs() []string {
 	return mcus
 }
 
-func arm(mcu string, memory ...Region) Core {
-	return Core{MCU: mcu, Machine: elf.EM_ARM, Memory: memory}
-}
+func arm(mcu string) Core { return Core{MCU: mcu, Machine: elf.EM_ARM} }
 
 // cores by compatible string. The strings are those of the drivers' match tables:
 // imx_rproc.c, stm32_rproc.c, ti_k3_r5_remoteproc.c, ti_k3_m4_remoteproc.c,
@@ -85,7 +76,7 @@ var cores = map[string]Core{
 	"fsl,imx6sx-cm4":      arm("cortex-m4"),
 	"fsl,imx7d-cm4":       arm("cortex-m4"),
 	"fsl,imx7ulp-cm4":     arm("cortex-m4"),
-	"fsl,imx8mm-cm4":      arm("cortex-m4", imx8mMemory...),
+	"fsl,imx8mm-cm4":      arm("cortex-m4"),
 	"fsl,imx8mn-cm7":      arm("cortex-m7"),
 	"fsl,imx8mn-cm7-mmio": arm("cortex-m7"),
 	"fsl,imx8mp-cm7":      arm("cortex-m7"),
@@ -112,23 +103,8 @@ var cores = map[string]Core{
 	"xlnx,zynqmp-r5f":     arm("cortex-r5f"),
 }
 
-// imx8mMemory is the i.MX8M Mini's memory as its Cortex-M4 sees it: reference
-// manual, "Cortex-M4 memory map", and imx_rproc_att_imx8mq of imx_rproc.c. DDR is
-// reachable only where the processor's memory-region lists it, which the kernel
-// checks at start.
-var imx8mMemory = []Region{
-	{"TCML (alias)", 0x00000000, 128 << 10},
-	{"OCRAM_S (code)", 0x00180000, 32 << 10},
-	{"OCRAM (code)", 0x00900000, 256 << 10},
-	{"TCML", 0x1FFE0000, 128 << 10},
-	{"TCMU", 0x20000000, 128 << 10},
-	{"OCRAM_S", 0x20180000, 32 << 10},
-	{"OCRAM", 0x20200000, 256 << 10},
-	{"DDR", 0x40000000, 2 << 30},
-}
-
 // boardMemory is the memory of cores whose window is the board's choice, not the
 // chip's.
 var boardMemory = map[string][]Region{
-	"qemu-virt": {{"RAM", 0x60000000, 1 << 20}},
+	"qemu-virt": {{Name: "RAM", Start: 0x60000000, Size: 1 << 20}},
 }
