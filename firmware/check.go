@@ -8,41 +8,45 @@ import (
 	"github.com/hybrid-containers/hybrid/board"
 )
 
-// Finding is something about a firmware that its author should know.
-type Finding struct {
-	// Fatal findings mean that the core cannot run the firmware; others that it
-	// may not do what is expected.
-	Fatal   bool
-	Message string
-}
-
 // Check tells whether core can run the firmware: fatal findings first.
 func (f *File) Check(core board.Core) []Finding {
 	var fatal, warnings []Finding
 	if f.Machine != core.Machine || f.Class != classOf(core.Machine) {
-		fatal = append(fatal, Finding{true, fmt.Sprintf("wrong machine for %s: the ELF file is for %s, %s bit; the core needs %s, %s bit",
+		fatal = append(fatal, Finding{WrongMachine, true, fmt.Sprintf("wrong machine for %s: the ELF file is for %s, %s bit; the core needs %s, %s bit",
 			core.MCU, machineName(f.Machine), bits(f.Class), machineName(core.Machine), bits(classOf(core.Machine)))})
 	}
 	if len(f.Segments) == 0 {
-		fatal = append(fatal, Finding{true, "no loadable segment, so nothing would run"})
+		fatal = append(fatal, Finding{NothingToLoad, true, "no loadable segment, so nothing would run"})
 	}
 	for _, s := range f.Segments {
 		if core.Memory != nil && !inMemory(core.Memory, s) {
-			fatal = append(fatal, Finding{true, fmt.Sprintf("segment at %#x (%d bytes) is outside of the memory of %s: %s",
+			fatal = append(fatal, Finding{OutsideOfMemory, true, fmt.Sprintf("segment at %#x (%d bytes) is outside of the memory of %s: %s",
 				s.Addr, s.MemSize, core.MCU, describe(core.Memory))})
 		}
 	}
 	if f.Table == nil {
-		warnings = append(warnings, Finding{false, "no resource table (section .resource_table): no trace output, and some kernels refuse the firmware or oops"})
+		warnings = append(warnings, Finding{NoResourceTable, false, "no resource table (section .resource_table): no trace output, and some kernels refuse the firmware or oops"})
 	}
 	return append(fatal, warnings...)
 }
 
+// inMemory reports whether a segment lies in the core's memory; two regions that
+// follow each other are one to the kernel.
 func inMemory(memory []board.Region, s Segment) bool {
-	for _, r := range memory {
-		if r.Contains(s.Addr, s.MemSize) {
-			return true
+	addr, size := s.Addr, s.MemSize
+	for range memory {
+		rest := size
+		for _, r := range memory {
+			if r.Contains(addr, 1) {
+				rest -= min(rest, r.End()-addr)
+				addr = r.End()
+				break
+			}
 		}
+		if rest == 0 || rest == size {
+			return rest == 0
+		}
+		size = rest
 	}
 	return false
 }

@@ -219,10 +219,27 @@ func (p *parser) segments(h *header) ([]Segment, error) {
 	return segments, nil
 }
 
-// resourceTable finds the section .resource_table, as find_table does.
-func (p *parser) resourceTable(h *header) (*ResourceTable, error) {
+// sectionTable is a file's section headers, not yet decoded, and their names.
+type sectionTable struct {
+	p       *parser
+	records []byte
+	size    uint64 // of a record
+	names   []byte
+}
+
+func (t *sectionTable) len() uint64 { return uint64(len(t.records)) / t.size }
+
+// header decodes a section header; the name is an offset into the names.
+func (t *sectionTable) header(i uint64) (name, typ uint32, flags, addr, off, size uint64) {
+	f := t.p.fields(t.records[i*t.size:][:t.size])
+	return f.u32(), f.u32(), f.uword(), f.uword(), f.uword(), f.uword()
+}
+
+// sections reads the section table; it is empty if the file has none.
+func (p *parser) sections(h *header) (*sectionTable, error) {
+	t := &sectionTable{p: p, size: h.sectionRecSize}
 	if h.shnum == 0 || h.shoff == 0 {
-		return nil, nil
+		return t, nil
 	}
 	if h.shnum > maxSections {
 		return nil, formatErrorf("ELF file has %d sections, more than %d is not firmware", h.shnum, maxSections)
@@ -230,42 +247,40 @@ func (p *parser) resourceTable(h *header) (*ResourceTable, error) {
 	if uint64(h.shentsize) != h.sectionRecSize {
 		return nil, formatErrorf("ELF section headers are %d bytes each, not %d", h.shentsize, h.sectionRecSize)
 	}
-	b, err := p.read(h.shoff, uint64(h.shnum)*h.sectionRecSize)
-	if err != nil {
+	var err error
+	if t.records, err = p.read(h.shoff, uint64(h.shnum)*h.sectionRecSize); err != nil {
 		return nil, err
-	}
-	section := func(i uint64) (name uint32, off, size uint64) {
-		f := p.fields(b[i*h.sectionRecSize:][:h.sectionRecSize])
-		name = f.u32()
-		f.u32()   // type
-		f.uword() // flags
-		f.uword() // address
-		return name, f.uword(), f.uword()
 	}
 	if h.shstrndx >= h.shnum {
 		return nil, formatErrorf("ELF file has no section names: index %d of %d sections", h.shstrndx, h.shnum)
 	}
-	_, namesOff, namesSize := section(uint64(h.shstrndx))
-	if namesSize > maxNames {
-		return nil, formatErrorf("ELF section names take %d bytes, more than %d is not firmware", namesSize, maxNames)
+	_, _, _, _, off, size := t.header(uint64(h.shstrndx))
+	if size > maxNames {
+		return nil, formatErrorf("ELF section names take %d bytes, more than %d is not firmware", size, maxNames)
 	}
-	names, err := p.read(namesOff, namesSize)
+	t.names, err = p.read(off, size)
+	return t, err
+}
+
+// resourceTable reads the first section .resource_table, as find_table does.
+func (p *parser) resourceTable(h *header) (*ResourceTable, error) {
+	sections, err := p.sections(h)
 	if err != nil {
 		return nil, err
 	}
-	for i := range uint64(h.shnum) {
-		name, off, size := section(i)
-		if cString(names, uint64(name)) != ".resource_table" {
+	for i := range sections.len() {
+		name, _, _, addr, off, size := sections.header(i)
+		if cString(sections.names, uint64(name)) != ".resource_table" {
 			continue
 		}
 		if size > maxTable {
 			return nil, formatErrorf("resource table is %d bytes, more than %d is not a table", size, maxTable)
 		}
-		table, err := p.read(off, size)
+		b, err := p.read(off, size)
 		if err != nil {
 			return nil, fmt.Errorf("resource table: %w", err)
 		}
-		return parseTable(table)
+		return parseTable(b, addr)
 	}
 	return nil, nil
 }

@@ -82,7 +82,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("segments %+v: the physical address counts", f.Segments)
 	}
 	traces := f.Table.Traces()
-	if len(traces) != 1 || traces[0] != (Resource{Trace, "log", 0x60001000, 0x1000}) {
+	if len(traces) != 1 || traces[0] != (Resource{Type: Trace, Name: "log", Addr: 0x60001000, Len: 0x1000}) {
 		t.Errorf("traces %+v", traces)
 	}
 	if f.Machine != elf.EM_ARM || f.Class != elf.ELFCLASS32 {

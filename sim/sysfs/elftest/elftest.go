@@ -18,6 +18,20 @@ type File struct {
 	// loaded to TableAddr where a segment covers that.
 	Table     []byte
 	TableAddr uint64
+	// Entry is e_entry; 0 is the address of the first segment.
+	Entry uint64
+	// Sections are further ones.
+	Sections []Section
+}
+
+// Section is a section that is not loaded by itself.
+type Section struct {
+	Name  string
+	Type  elf.SectionType
+	Flags elf.SectionFlag
+	Addr  uint64
+	Data  []byte
+	Size  uint64 // 0 is the length of Data; else that of a SHT_NOBITS
 }
 
 // Segment is a program header.
@@ -28,8 +42,8 @@ type Segment struct {
 	MemSize uint64 // 0 is the length of Data
 }
 
-// names is the section of section names. The first byte is the empty name.
-const names = "\x00.resource_table\x00.shstrtab\x00"
+// namesOfAll are the section names of every file. The first byte is the empty name.
+const namesOfAll = "\x00.resource_table\x00.shstrtab\x00"
 
 // Offsets of fields, for tests that break them.
 const (
@@ -60,10 +74,18 @@ func (f File) Bytes() []byte {
 	}
 	tableAt := offset
 	namesAt := tableAt + uint64(len(f.Table))
-	shoff := namesAt + uint64(len(names))
-	sections := uint16(2) // the null section and the names
+	names := namesOfAll
+	for _, s := range f.Sections {
+		names += s.Name + "\x00"
+	}
+	extraAt := namesAt + uint64(len(names))
+	shoff := extraAt
+	for _, s := range f.Sections {
+		shoff += uint64(len(s.Data))
+	}
+	sections := uint16(2 + len(f.Sections)) // the null section and the names
 	if f.Table != nil {
-		sections = 3
+		sections++
 	}
 	class, machine := elf.ELFCLASS32, f.Machine
 	if w.is64 {
@@ -105,16 +127,32 @@ func (f File) Bytes() []byte {
 	}
 	w.b = append(w.b, f.Table...)
 	w.b = append(w.b, names...)
-
-	w.section(0, elf.SHT_NULL, 0, 0, 0)
-	if f.Table != nil {
-		w.section(1, elf.SHT_PROGBITS, f.TableAddr, tableAt, uint64(len(f.Table)))
+	for _, s := range f.Sections {
+		w.b = append(w.b, s.Data...)
 	}
-	w.section(17, elf.SHT_STRTAB, 0, namesAt, uint64(len(names)))
+
+	w.section(0, elf.SHT_NULL, 0, 0, 0, 0)
+	if f.Table != nil {
+		w.section(1, elf.SHT_PROGBITS, 0, f.TableAddr, tableAt, uint64(len(f.Table)))
+	}
+	nameAt := uint32(len(namesOfAll))
+	for _, s := range f.Sections {
+		size := s.Size
+		if size == 0 {
+			size = uint64(len(s.Data))
+		}
+		w.section(nameAt, s.Type, s.Flags, s.Addr, extraAt, size)
+		nameAt += uint32(len(s.Name) + 1)
+		extraAt += uint64(len(s.Data))
+	}
+	w.section(17, elf.SHT_STRTAB, 0, 0, namesAt, uint64(len(names)))
 	return w.b
 }
 
 func (f File) entry() uint64 {
+	if f.Entry != 0 {
+		return f.Entry
+	}
 	if len(f.Segments) == 0 {
 		return 0
 	}
@@ -148,9 +186,9 @@ func (w *writer) word(values ...uint64) {
 	}
 }
 
-func (w *writer) section(name uint32, typ elf.SectionType, addr, offset, size uint64) {
+func (w *writer) section(name uint32, typ elf.SectionType, flags elf.SectionFlag, addr, offset, size uint64) {
 	w.u32(name, uint32(typ))
-	w.word(0, addr, offset, size)
+	w.word(uint64(flags), addr, offset, size)
 	w.u32(0, 0)
 	w.word(1, 0)
 }
@@ -199,6 +237,20 @@ func Vdev(id uint32, vrings uint8, num uint32) []byte {
 	for range vrings {
 		w.u32(0xffffffff, 16, num, 0, 0)
 	}
+	return w.b
+}
+
+// Attributes is a section .ARM.attributes with these pairs of a tag and its value, of
+// the whole file; a string belongs to Tag_CPU_name, 5.
+func Attributes(cpu string, pairs ...byte) []byte {
+	file := append(append([]byte{5}, cpu...), 0)
+	file = append(file, pairs...)
+	w := writer{b: []byte{'A'}}
+	vendor := append([]byte("aeabi\x00"), 1)
+	w.u32(uint32(4 + len(vendor) + 4 + len(file)))
+	w.b = append(w.b, vendor...)
+	w.u32(uint32(1 + 4 + len(file)))
+	w.b = append(w.b, file...)
 	return w.b
 }
 
