@@ -40,6 +40,7 @@ type build struct {
 	dockerfile *dockerfile // nil while it is where BuildKit has to look
 	sources    *sources
 	extra      annotations // of --annotation, without the target
+	policy     policy      // of --check
 	variants   []*variant  // at least one
 }
 
@@ -115,6 +116,9 @@ func prepare(r *Request) (_ *build, err error) {
 		return nil, err
 	}
 	if b.outputs, err = r.parseOutputs(b.options); err != nil {
+		return nil, err
+	}
+	if b.policy, err = parsePolicy(r.Check); err != nil {
 		return nil, err
 	}
 	if b.extra, err = parseAnnotations(r.Annotations, b.options.form); err != nil {

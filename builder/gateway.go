@@ -122,7 +122,7 @@ func (b *build) verify(ctx context.Context, d *dockerfile, v *variant, result *g
 	if v.target == nil {
 		return nil, errNoTarget
 	}
-	check := &verification{root: root, config: img, dockerfile: d, core: v.target.core}
+	check := &verification{root: root, config: img, dockerfile: d, core: v.target.core, policy: b.policy}
 	warnings, err := check.verify(ctx)
 	if err != nil {
 		return nil, err

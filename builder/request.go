@@ -68,7 +68,8 @@ type Request struct {
 	Push    bool
 	Load    string // docker, containerd, podman, true (whichever answers) or false
 
-	Call string // build, check, outline or targets; "": build
+	Call  string // build, check, outline or targets; "": build
+	Check string // of the firmware: [MODE][,skip=CODE]…; "": errors fail, warnings are printed
 
 	Progress     string // auto, plain, tty, quiet, rawjson; "": auto
 	MetadataFile string // "": none

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/firmware"
+	"github.com/hybrid-containers/hybrid/firmware/check"
 	"github.com/hybrid-containers/hybrid/image"
 )
 
@@ -41,6 +42,7 @@ type verification struct {
 	config     *dockerspec.DockerOCIImage
 	dockerfile *dockerfile
 	core       *board.Core
+	policy     policy
 }
 
 // verify reads the firmware out of the build and checks that the core can take it.
@@ -51,9 +53,13 @@ func (v *verification) verify(ctx context.Context) (warnings []string, err error
 	if err != nil {
 		return nil, fmt.Errorf(`%s: %w; end it with ENTRYPOINT ["NAME.elf"]`, v.dockerfile.name, err)
 	}
+	j := judged{policy: v.policy}
 	if n, made := layers(v.config); n > 1 {
-		return nil, fmt.Errorf("%s: the image has %d layers, firmware goes into one: end with FROM scratch and a single COPY (%s)",
-			v.dockerfile.name, n, strings.Join(made, "; "))
+		j.add(v.dockerfile.name, v.dockerfile.name, firmware.Finding{Code: check.ManyLayers, Fatal: true, Message: fmt.Sprintf(
+			"the image has %d layers, firmware goes into one: end with FROM scratch and a single COPY (%s)", n, strings.Join(made, "; "))})
+		if err := j.err(); err != nil {
+			return nil, err
+		}
 	}
 	files, err := list(ctx, v.root)
 	if err != nil {
@@ -67,21 +73,21 @@ func (v *verification) verify(ctx context.Context) (warnings []string, err error
 		}
 		return nil, fmt.Errorf("%s: firmware %s: %w", where, entry, err)
 	}
-	file, err := firmware.Parse(bytes.NewReader(elf), int64(len(elf)))
+	file, findings, err := check.Parse(bytes.NewReader(elf), int64(len(elf)))
+	if err == nil && file != nil {
+		findings, err = check.Firmware(file, bytes.NewReader(elf), int64(len(elf)), *v.core)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: firmware %s: %w", where, entry, err)
 	}
-	for _, f := range file.Check(*v.core) {
-		if f.Fatal {
-			return nil, fmt.Errorf("%s: firmware %s: %s", where, entry, f.Message)
-		}
-		warnings = append(warnings, fmt.Sprintf("firmware %s: %s", entry, f.Message))
+	for _, f := range findings {
+		j.add(where, "firmware "+entry, f)
 	}
 	if others := slices.DeleteFunc(files, func(f string) bool { return f == entry }); len(others) > 0 {
-		warnings = append(warnings, fmt.Sprintf("%s: beside the firmware the image holds %s: no core uses them, every board downloads them",
-			v.dockerfile.name, enumerate(others)))
+		j.add(v.dockerfile.name, v.dockerfile.name, firmware.Finding{Code: check.OtherFiles, Message: fmt.Sprintf(
+			"beside the firmware the image holds %s: no core uses them, every board downloads them", enumerate(others))})
 	}
-	return warnings, nil
+	return j.warnings, j.err()
 }
 
 // missingError reports a file that the image does not have.

@@ -70,6 +70,8 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.StringArrayVar(&r.Secrets, "secret", nil, "secret for RUN --mount=type=secret, id=NAME[,src=FILE|env=VARIABLE]")
 	f.StringArrayVar(&r.SSH, "ssh", nil, "SSH agent or keys for RUN --mount=type=ssh, default|NAME[=SOCKET|KEY[,KEY…]]")
 	f.BoolVar(&r.Pull, "pull", false, "look for newer base images")
+	f.StringVar(&r.Check, "check", "", "checks of the firmware: off, warn, error (default) or strict, and skip=CODE")
+	f.Lookup("check").NoOptDefVal = builder.CheckAlone
 	f.BoolVar(&r.NoCache, "no-cache", false, "run every step again")
 	f.StringArrayVar(&r.NoCacheFilter, "no-cache-filter", nil, "run the steps of these stages again")
 	f.StringArrayVar(&r.CacheFrom, "cache-from", nil, "cache to start from: NAME or type=registry|local|…,KEY=VALUE…")
