@@ -107,7 +107,7 @@ func (i *Image) copyFrom(d v1.Descriptor, dst Sink, name string, limit int64) (p
 	defer blob.Close()
 	verifier := d.Digest.Verifier()
 	raw := bufio.NewReader(io.TeeReader(blob, verifier))
-	content, err := decompress(raw)
+	content, err := decompress(raw, i.layout.Zstd)
 	if err != nil {
 		return absent, err
 	}
@@ -124,12 +124,15 @@ func (i *Image) copyFrom(d v1.Descriptor, dst Sink, name string, limit int64) (p
 	return found, nil
 }
 
-func decompress(r *bufio.Reader) (io.Reader, error) {
+func decompress(r *bufio.Reader, zstd func(io.Reader) (io.Reader, error)) (io.Reader, error) {
 	head, _ := r.Peek(4)
 	switch compressionOf(head) {
 	case "gzip":
 		return gzip.NewReader(r)
 	case "zstd":
+		if zstd != nil {
+			return zstd(r)
+		}
 		return nil, errors.New("the layer is compressed with zstd, which is not supported; build with compression=gzip")
 	}
 	return r, nil

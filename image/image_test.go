@@ -323,7 +323,7 @@ func FuzzLayer(f *testing.F) {
 	f.Add(tarOf(t, entry{name: "hello.elf", content: "firmware"}))
 	f.Add(gzipped(t, tarOf(t, entry{name: "a/.wh..wh..opq"}, entry{"hello.elf", "x", tar.TypeLink})))
 	f.Fuzz(func(t *testing.T, layer []byte) {
-		content, err := decompress(bufio.NewReader(bytes.NewReader(layer)))
+		content, err := decompress(bufio.NewReader(bytes.NewReader(layer)), nil)
 		if err != nil {
 			return
 		}

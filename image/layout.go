@@ -30,6 +30,8 @@ const (
 type Layout struct {
 	path  string
 	files files
+	// Zstd reads a layer that is compressed with zstd; nil refuses such layers.
+	Zstd func(io.Reader) (io.Reader, error)
 }
 
 // files gives access to the files of a layout by their slash-separated path.
