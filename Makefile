@@ -84,7 +84,7 @@ test-unit: $(TOOLS)/gotestsum ## Tests that need nothing but Go
 .PHONY: test-build
 test-build: setup build sdk-base $(TOOLS)/gotestsum ## Tests of the builder with the embedded BuildKit (root)
 	@echo "==> builds with BuildKit"
-	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./sdk/... ./test/scripts/...
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./inspect/... ./sdk/... ./test/scripts/...
 
 .PHONY: test-kernel
 test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated and on virtual boards (root, QEMU)

@@ -32,3 +32,7 @@ func (r Region) End() uint64 { return r.Start + r.Size }
 func (r Region) Contains(addr, size uint64) bool {
 	return addr >= r.Start && size <= r.Size && addr-r.Start <= r.Size-size
 }
+
+func (k Kind) String() string {
+	return [...]string{"ram", "code", "boot", "data", "flash", "ddr"}[k]
+}

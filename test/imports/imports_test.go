@@ -31,7 +31,8 @@ var rooms = map[string][]string{
 	"project":          {"board"},
 	"dockerfiles":      {},
 	"sdk":              {},
-	"cmd/hybrid":       {"builder", "board", "image", "firmware", "dockerfiles", "sdk", "project"},
+	"inspect":          {"board", "image", "firmware"},
+	"cmd/hybrid":       {"builder", "inspect", "board", "image", "firmware", "dockerfiles", "sdk", "project"},
 
 	"runtime":            {"runtime", "board", "image", "firmware"},
 	"runtime/remoteproc": {},
@@ -52,6 +53,7 @@ var rooms = map[string][]string{
 // inTests is what the tests of a room may import besides.
 var inTests = map[string][]string{
 	"firmware/check":     {"sim"},
+	"inspect":            {"sim", "builder"},
 	"runtime":            {"sim"},
 	"runtime/remoteproc": {"sim", "board"},
 	"runtime/bundle":     {"sim"},

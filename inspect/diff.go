@@ -1,0 +1,206 @@
+package inspect
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// Change is one thing that differs between two reports.
+type Change struct {
+	Subject string `json:"subject,omitempty"` // the firmware, where there are several; else empty
+	What    string `json:"what"`
+	From    string `json:"from,omitempty"` // empty: was not there
+	To      string `json:"to,omitempty"`   // empty: is not there
+	// Bytes is by how much a size grew; 0 of what is no size.
+	Bytes int64 `json:"bytes,omitempty"`
+}
+
+// fact is one line of a report, flattened.
+type fact struct {
+	subject, what, value string
+	size                 uint64
+	isSize               bool
+}
+
+// Changes tells what is different in b, in the order of a report.
+func Changes(a, b *Report) []Change {
+	before, after := a.facts(), b.facts()
+	changes := []Change{}
+	index := map[[2]string]int{}
+	for i, f := range after {
+		index[[2]string{f.subject, f.what}] = i
+	}
+	seen := map[[2]string]bool{}
+	next := 0 // facts of b before this one are told
+	appear := func(until int) {
+		for ; next < until; next++ {
+			f := after[next]
+			if key := [2]string{f.subject, f.what}; !seen[key] && !has(before, key) {
+				changes = append(changes, Change{Subject: f.subject, What: f.what, To: f.text(), Bytes: int64(f.size)})
+			}
+		}
+	}
+	for _, f := range before {
+		key := [2]string{f.subject, f.what}
+		i, still := index[key]
+		if !still {
+			changes = append(changes, Change{Subject: f.subject, What: f.what, From: f.text(), Bytes: -int64(f.size)})
+			continue
+		}
+		appear(i)
+		seen[key] = true
+		if g := after[i]; f.value != g.value || f.size != g.size {
+			changes = append(changes, Change{f.subject, f.what, f.text(), g.text(), int64(g.size) - int64(f.size)})
+		}
+	}
+	appear(len(after))
+	return changes
+}
+
+func has(facts []fact, key [2]string) bool {
+	for _, f := range facts {
+		if f.subject == key[0] && f.what == key[1] {
+			return true
+		}
+	}
+	return false
+}
+
+func (f fact) text() string {
+	if f.isSize {
+		return strconv.FormatUint(f.size, 10) + " B"
+	}
+	return f.value
+}
+
+// facts flattens a report. Firmware is known by its core, and if several are for one
+// core by its path too.
+func (r *Report) facts() []fact {
+	var all []fact
+	if r.Firmware != nil {
+		return r.Firmware.facts("")
+	}
+	subjects := map[string]int{}
+	for _, i := range r.Images {
+		subjects[i.Target.name()]++
+	}
+	for n, i := range r.Images {
+		subject := ""
+		if len(r.Images) > 1 {
+			if subject = i.Target.name(); subjects[subject] > 1 {
+				subject = fmt.Sprintf("%s (image %d)", subject, n+1)
+			}
+		}
+		say := func(what, value string) { all = append(all, fact{subject: subject, what: what, value: value}) }
+		say("digest", i.Digest)
+		say("config digest", i.ConfigDigest)
+		say("name", i.Name)
+		say("platform", i.Platform)
+		say("target", i.Target.name())
+		say("target said by", strings.Join(i.Target.SaidBy, ", "))
+		say("entrypoint", i.Entrypoint)
+		say("problem", i.Problem)
+		all = append(all, fact{subject: subject, what: "size to download", size: uint64(i.Size), isSize: true})
+		for n, l := range i.Layers {
+			say(fmt.Sprintf("layer %d", n+1), l.Digest)
+		}
+		for _, f := range i.Files {
+			all = append(all, fact{subject: subject, what: "file " + f.Path, size: uint64(f.Size), isSize: true})
+		}
+		all = append(all, findingFacts(subject, i.Findings)...)
+		for m := range i.Firmware {
+			who := subject
+			if len(i.Firmware) > 1 {
+				who = strings.TrimSpace(subject + " " + i.Firmware[m].Path)
+			}
+			all = append(all, i.Firmware[m].facts(who)...)
+		}
+	}
+	return all
+}
+
+func (t Target) name() string {
+	t.SaidBy = nil
+	return t.String()
+}
+
+func (f *Firmware) facts(subject string) []fact {
+	var all []fact
+	say := func(what, value string) { all = append(all, fact{subject: subject, what: what, value: value}) }
+	size := func(what string, n uint64) {
+		all = append(all, fact{subject: subject, what: what, size: n, isSize: true})
+	}
+	say("firmware SHA-256", f.SHA256)
+	say("machine", f.machine())
+	say("entry", f.Entry.String())
+	if f.Boot != nil {
+		say("stack", f.Boot.Stack.String())
+		say("reset", f.Boot.Reset.String())
+	}
+	size("ELF file", f.Sizes.File)
+	size("debug information", f.Sizes.Debug)
+	size("code", f.Sizes.Code)
+	size("rodata", f.Sizes.ROData)
+	size("data", f.Sizes.Data)
+	size("bss", f.Sizes.BSS)
+	for _, s := range f.Segments {
+		size(fmt.Sprintf("segment %s %s", s.Address, s.Flags), s.MemorySize)
+	}
+	for _, r := range f.Memory {
+		if r.AliasOf == "" {
+			size(r.Name+" used", r.Used)
+		}
+	}
+	if f.Table != nil {
+		say("resource table", f.Table.Address.String())
+		for i, e := range f.Table.Entries {
+			say(fmt.Sprintf("resource %d", i), e.String())
+			for n, v := range e.Vrings {
+				say(fmt.Sprintf("resource %d vring %d", i, n), fmt.Sprintf("%s, %d buffers, aligned to %d", v.Address, v.Buffers, v.Align))
+			}
+		}
+	}
+	return append(all, findingFacts(subject, f.Findings)...)
+}
+
+// findingFacts: two findings with one code are told apart by their messages.
+func findingFacts(subject string, found []Finding) []fact {
+	var all []fact
+	for _, f := range found {
+		all = append(all, fact{subject: subject, what: f.Severity + " " + string(f.Code) + ": " + f.Message, value: "found"})
+	}
+	return all
+}
+
+// WriteChanges writes changes for people, as diff does: - is the first, + the second.
+func WriteChanges(w io.Writer, from, to string, changes []Change) error {
+	fmt.Fprintf(w, "--- %s\n+++ %s\n", from, to)
+	if len(changes) == 0 {
+		_, err := fmt.Fprintln(w, "no difference")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	subject := ""
+	for _, c := range changes {
+		if c.Subject != subject {
+			subject = c.Subject
+			fmt.Fprintf(t, "%s:\n", clean(subject))
+		}
+		grew := ""
+		if c.Bytes != 0 {
+			grew = fmt.Sprintf(" (%+d B)", c.Bytes)
+		}
+		switch {
+		case c.From == "":
+			fmt.Fprintf(t, "+ %s\t%s\n", clean(c.What), clean(c.To))
+		case c.To == "":
+			fmt.Fprintf(t, "- %s\t%s\n", clean(c.What), clean(c.From))
+		default:
+			fmt.Fprintf(t, "  %s\t%s -> %s%s\n", clean(c.What), clean(c.From), clean(c.To), grew)
+		}
+	}
+	return t.Flush()
+}

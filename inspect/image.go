@@ -1,0 +1,162 @@
+package inspect
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/firmware"
+	"github.com/hybrid-containers/hybrid/firmware/check"
+	"github.com/hybrid-containers/hybrid/image"
+)
+
+// maxFirmware is what hybrid build takes too.
+const maxFirmware = 64 << 20
+
+// inspectLayout reads the images of the layout at name that sel means.
+func inspectLayout(name string, sel selection) ([]Image, error) {
+	l, err := image.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	l.Zstd = func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r, zstd.WithDecoderConcurrency(1)) }
+	found, err := l.Select(sel.tag, sel.digest)
+	if err != nil {
+		return nil, err
+	}
+	var images []Image
+	for _, i := range found {
+		described, err := inspectImage(i, sel.target)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", i.Digest, err)
+		}
+		images = append(images, described)
+	}
+	return images, nil
+}
+
+// inspectImage fails if the image cannot be read; what is wrong with what it says is
+// its Problem.
+func inspectImage(i *image.Image, override Target) (Image, error) {
+	img := Image{
+		Name: i.Name, Digest: i.Digest.String(), ConfigDigest: i.Manifest.Config.Digest.String(),
+		Annotations: i.Manifest.Annotations, Layers: []Layer{}, Files: []File{}, Firmware: []Firmware{}, Size: i.Manifest.Config.Size,
+	}
+	if i.Config.OS != "" {
+		img.Platform = path.Join(i.Config.OS, i.Config.Architecture, i.Config.Variant)
+	}
+	files, unpacked, err := i.Files()
+	if err != nil {
+		return img, err
+	}
+	for n, l := range i.Manifest.Layers {
+		img.Size += l.Size
+		img.Layers = append(img.Layers, Layer{l.Digest.String(), l.MediaType, l.Size, unpacked[n]})
+	}
+	for _, f := range files {
+		img.Files = append(img.Files, File{f.Name, f.Size})
+	}
+	var problem error
+	img.Target, problem = targetOf(i, override)
+	entrypoint, err := i.Entrypoint()
+	if err != nil {
+		img.Problem = first(problem, err).Error()
+		img.Findings = imageFindings(img, nil)
+		return img, nil
+	}
+	img.Entrypoint = entrypoint
+	var content buffer
+	if err := i.CopyFile(&content, entrypoint, maxFirmware); err != nil {
+		img.Problem = first(problem, err).Error()
+		img.Findings = imageFindings(img, nil)
+		return img, nil
+	}
+	fw, err := inspectELF(entrypoint, content.Bytes(), img.Target)
+	problem = first(problem, err)
+	if err == nil {
+		img.Firmware = append(img.Firmware, fw)
+	}
+	if problem != nil {
+		img.Problem = problem.Error()
+	}
+	img.Findings = imageFindings(img, []string{entrypoint})
+	return img, nil
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// imageFindings are those that are not about a firmware.
+func imageFindings(img Image, programs []string) []Finding {
+	var found []firmware.Finding
+	if n := len(img.Layers); n > 1 {
+		found = append(found, firmware.Finding{Code: check.ManyLayers, Fatal: true, Message: fmt.Sprintf("the image has %d layers, firmware goes into one", n)})
+	}
+	others := 0
+	var example string
+	for _, f := range img.Files {
+		if programs != nil && !slices.Contains(programs, f.Path) {
+			others++
+			if example == "" {
+				example = f.Path
+			}
+		}
+	}
+	if others > 0 {
+		found = append(found, firmware.Finding{Code: check.OtherFiles, Message: fmt.Sprintf("beside the firmware the image holds %d files (%s): no core uses them, every board downloads them", others, example)})
+	}
+	return findings(found)
+}
+
+// targetOf is what the image says it is for, and where; override stands in for what
+// it leaves open.
+func targetOf(i *image.Image, override Target) (Target, error) {
+	claims := []image.Claim{
+		{Where: "--board/--mcu", Target: image.Target{Board: override.Board, MCU: override.MCU}},
+		{Where: "manifest annotations", Target: image.TargetOf(i.Manifest.Annotations)},
+		{Where: "labels", Target: image.TargetOf(i.Config.Config.Labels)},
+		{Where: "environment", Target: image.TargetOfEnv(i.Config.Config.Env)},
+	}
+	var said []string
+	for _, c := range claims {
+		if c.Target != (image.Target{}) {
+			said = append(said, c.Where)
+		}
+	}
+	t, err := image.Resolve(same, claims...)
+	if err != nil {
+		return Target{SaidBy: said}, err
+	}
+	return Target{t.Board, t.MCU, t.Processor, said}, nil
+}
+
+// same reports whether two names mean one board or core.
+func same(key, a, b string) bool {
+	switch key {
+	case image.KeyMCU:
+		return board.SameMCU(a, b)
+	case image.KeyBoard:
+		x, errX := board.Lookup(a)
+		y, errY := board.Lookup(b)
+		return errX == nil && errY == nil && x == y
+	}
+	return a == b
+}
+
+// buffer is an image.Sink in memory.
+type buffer struct{ bytes.Buffer }
+
+func (b *buffer) Truncate(int64) error           { b.Reset(); return nil }
+func (b *buffer) Seek(int64, int) (int64, error) { return 0, nil }
