@@ -156,21 +156,29 @@ func (f *Firmware) facts(subject string) []fact {
 	}
 	if f.Table != nil {
 		say("resource table", f.Table.Address.String())
-		for i, e := range f.Table.Entries {
-			say(fmt.Sprintf("resource %d", i), e.String())
+		count := map[string]int{}
+		for _, e := range f.Table.Entries {
+			what := e.title()
+			if count[what]++; count[what] > 1 {
+				what = fmt.Sprintf("%s (%d)", what, count[what])
+			}
+			say(what, e.detail())
 			for n, v := range e.Vrings {
-				say(fmt.Sprintf("resource %d vring %d", i, n), fmt.Sprintf("%s, %d buffers, aligned to %d", v.Address, v.Buffers, v.Align))
+				say(fmt.Sprintf("%s vring %d", what, n), v.String())
 			}
 		}
 	}
 	return append(all, findingFacts(subject, f.Findings)...)
 }
 
+// foundOnce is the value of a finding: its text is what it is known by.
+const foundOnce = "found"
+
 // findingFacts: two findings with one code are told apart by their messages.
 func findingFacts(subject string, found []Finding) []fact {
 	var all []fact
 	for _, f := range found {
-		all = append(all, fact{subject: subject, what: f.Severity + " " + string(f.Code) + ": " + f.Message, value: "found"})
+		all = append(all, fact{subject: subject, what: f.Severity + ": " + string(f.Code) + ": " + f.Message, value: foundOnce})
 	}
 	return all
 }
@@ -189,18 +197,35 @@ func WriteChanges(w io.Writer, from, to string, changes []Change) error {
 			subject = c.Subject
 			fmt.Fprintf(t, "%s:\n", clean(subject))
 		}
-		grew := ""
-		if c.Bytes != 0 {
-			grew = fmt.Sprintf(" (%+d B)", c.Bytes)
-		}
-		switch {
-		case c.From == "":
-			fmt.Fprintf(t, "+ %s\t%s\n", clean(c.What), clean(c.To))
-		case c.To == "":
-			fmt.Fprintf(t, "- %s\t%s\n", clean(c.What), clean(c.From))
-		default:
-			fmt.Fprintf(t, "  %s\t%s -> %s%s\n", clean(c.What), clean(c.From), clean(c.To), grew)
-		}
+		fmt.Fprintln(t, c)
 	}
 	return t.Flush()
+}
+
+// String is the change as a line of a table.
+func (c Change) String() string {
+	what, from, to := clean(c.What), clean(short(c.From)), clean(short(c.To))
+	switch {
+	case c.From == "" && c.To == foundOnce:
+		return "+ " + what
+	case c.To == "" && c.From == foundOnce:
+		return "- " + what
+	case c.From == "":
+		return fmt.Sprintf("+ %s\t%s", what, to)
+	case c.To == "":
+		return fmt.Sprintf("- %s\t%s", what, from)
+	case c.Bytes != 0:
+		return fmt.Sprintf("  %s\t%s -> %s (%+d B)", what, from, to, c.Bytes)
+	}
+	return fmt.Sprintf("  %s\t%s -> %s", what, from, to)
+}
+
+// short abbreviates digests, as Docker does.
+func short(s string) string {
+	const digest, kept = 64, 12
+	hex := strings.TrimPrefix(s, "sha256:")
+	if len(hex) == digest && strings.Trim(hex, "0123456789abcdef") == "" {
+		return s[:len(s)-digest+kept]
+	}
+	return s
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+
+	"github.com/hybrid-containers/hybrid/firmware"
 )
 
 // Text writes the report for people.
@@ -196,31 +198,45 @@ func (t *text) table(table *ResourceTable) {
 	for _, e := range table.Entries {
 		t.line("  %s", e)
 		for i, v := range e.Vrings {
-			t.line("    vring %d at %s, %d buffers, aligned to %d", i, v.Address, v.Buffers, v.Align)
+			t.line("    vring %d %s", i, v)
 		}
 	}
 }
 
 func (e Resource) String() string {
-	switch {
-	case e.Type == "vdev":
-		id := fmt.Sprintf("virtio device %d", e.ID)
-		if e.ID == 7 {
-			id = "rpmsg"
-		}
-		return fmt.Sprintf("vdev %s, features %#x, %d vrings", id, e.Features, len(e.Vrings))
-	case e.Address == nil:
-		return e.Type
-	}
-	where := "at " + e.Address.String()
-	if *e.Address == 0xffffffff {
-		where = "anywhere"
-	}
-	name := ""
+	return strings.TrimSpace(e.title() + " " + e.detail())
+}
+
+func (e Resource) title() string {
 	if e.Name != "" {
-		name = fmt.Sprintf(" %q", e.Name)
+		return fmt.Sprintf("%s %q", e.Type, e.Name)
 	}
-	return fmt.Sprintf("%s%s %s, %s", e.Type, name, where, bytesOf(e.Size))
+	return e.Type
+}
+
+func (e Resource) detail() string {
+	const rpmsg = 7
+	switch {
+	case e.Type == "vdev" && e.ID == rpmsg:
+		return fmt.Sprintf("rpmsg, features %#x, %d vrings", e.Features, len(e.Vrings))
+	case e.Type == "vdev":
+		return fmt.Sprintf("virtio device %d, features %#x, %d vrings", e.ID, e.Features, len(e.Vrings))
+	case e.Address == nil:
+		return ""
+	}
+	return fmt.Sprintf("%s, %s", e.Address.place(), bytesOf(e.Size))
+}
+
+func (v Vring) String() string {
+	return fmt.Sprintf("%s, %d buffers, aligned to %d", v.Address.place(), v.Buffers, v.Align)
+}
+
+// place is an address of a resource table, where Linux may choose.
+func (a Address) place() string {
+	if a == firmware.AnyAddress {
+		return "anywhere"
+	}
+	return "at " + a.String()
 }
 
 func (t *text) findings(found []Finding) {
