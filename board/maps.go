@@ -71,8 +71,9 @@ var imx8mnMemory = []Region{
 	{"DDR (code)", 0x10000000, 262016 << 10, DDR, 0x40000000},
 }
 
-// imx93Memory: i.MX93: imx_rproc_att_imx93. Each memory has a secure and a non-
-// secure address.
+// imx93Memory: i.MX93: imx_rproc_att_imx93. Each memory has a secure and a second,
+// non-secure address. The DDR at A0000000 is not in that table: the kernel maps what
+// memory-region lists beside it, as imx93-11x11-evk.dts does at A4000000.
 var imx93Memory = []Region{
 	{"TCM code", 0x1FFC0000, 256 << 10, Code, 0x201C0000},
 	{"TCM code (non-secure)", 0x0FFC0000, 256 << 10, Code, 0x201C0000},
@@ -80,6 +81,7 @@ var imx93Memory = []Region{
 	{"TCM system (secure)", 0x30000000, 256 << 10, Data, 0x20200000},
 	{"DDR", 0x80000000, 256 << 20, DDR, 0x80000000},
 	{"DDR (alias)", 0x90000000, 256 << 20, DDR, 0x80000000},
+	{"DDR (memory-region)", 0xA0000000, 512 << 20, DDR, 0xA0000000},
 	{"DDR 2", 0xC0000000, 256 << 20, DDR, 0xC0000000},
 	{"DDR 2 (alias)", 0xD0000000, 256 << 20, DDR, 0xC0000000},
 }

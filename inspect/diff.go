@@ -127,37 +127,37 @@ func (t Target) name() string {
 	return t.String()
 }
 
-func (f *Firmware) facts(subject string) []fact {
+func (fw *Firmware) facts(subject string) []fact {
 	var all []fact
 	say := func(what, value string) { all = append(all, fact{subject: subject, what: what, value: value}) }
 	size := func(what string, n uint64) {
 		all = append(all, fact{subject: subject, what: what, size: n, isSize: true})
 	}
-	say("firmware SHA-256", f.SHA256)
-	say("machine", f.machine())
-	say("entry", f.Entry.String())
-	if f.Boot != nil {
-		say("stack", f.Boot.Stack.String())
-		say("reset", f.Boot.Reset.String())
+	say("firmware SHA-256", fw.SHA256)
+	say("machine", fw.machine())
+	say("entry", fw.Entry.String())
+	if fw.Boot != nil {
+		say("stack", fw.Boot.Stack.String())
+		say("reset", fw.Boot.Reset.String())
 	}
-	size("ELF file", f.Sizes.File)
-	size("debug information", f.Sizes.Debug)
-	size("code", f.Sizes.Code)
-	size("rodata", f.Sizes.ROData)
-	size("data", f.Sizes.Data)
-	size("bss", f.Sizes.BSS)
-	for _, s := range f.Segments {
+	size("ELF file", fw.Sizes.File)
+	size("debug information", fw.Sizes.Debug)
+	size("code", fw.Sizes.Code)
+	size("rodata", fw.Sizes.ROData)
+	size("data", fw.Sizes.Data)
+	size("bss", fw.Sizes.BSS)
+	for _, s := range fw.Segments {
 		size(fmt.Sprintf("segment %s %s", s.Address, s.Flags), s.MemorySize)
 	}
-	for _, r := range f.Memory {
+	for _, r := range fw.Memory {
 		if r.AliasOf == "" {
 			size(r.Name+" used", r.Used)
 		}
 	}
-	if f.Table != nil {
-		say("resource table", f.Table.Address.String())
+	if fw.Table != nil {
+		say("resource table", fw.Table.Address.String())
 		count := map[string]int{}
-		for _, e := range f.Table.Entries {
+		for _, e := range fw.Table.Entries {
 			what := e.title()
 			if count[what]++; count[what] > 1 {
 				what = fmt.Sprintf("%s (%d)", what, count[what])
@@ -168,7 +168,7 @@ func (f *Firmware) facts(subject string) []fact {
 			}
 		}
 	}
-	return append(all, findingFacts(subject, f.Findings)...)
+	return append(all, findingFacts(subject, fw.Findings)...)
 }
 
 // foundOnce is the value of a finding: its text is what it is known by.

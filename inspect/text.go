@@ -130,12 +130,12 @@ func (t *text) firmware(f *Firmware) {
 	}
 }
 
-func (f *Firmware) machine() string {
-	s := fmt.Sprintf("%s, %d bit", strings.TrimPrefix(f.Machine, "EM_"), f.Class)
-	if f.Arm != nil {
-		s += ", v" + strings.TrimPrefix(f.Arm.Architecture, "v") + ", float ABI " + f.Arm.FloatABI
-		if f.Arm.FloatingPoint != "" {
-			s += " (" + f.Arm.FloatingPoint + ")"
+func (fw *Firmware) machine() string {
+	s := fmt.Sprintf("%s, %d bit", strings.TrimPrefix(fw.Machine, "EM_"), fw.Class)
+	if fw.Arm != nil {
+		s += ", v" + strings.TrimPrefix(fw.Arm.Architecture, "v") + ", float ABI " + fw.Arm.FloatABI
+		if fw.Arm.FloatingPoint != "" {
+			s += " (" + fw.Arm.FloatingPoint + ")"
 		}
 	}
 	return s

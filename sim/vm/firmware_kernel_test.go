@@ -12,6 +12,7 @@ import (
 
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/firmware"
+	"github.com/hybrid-containers/hybrid/firmware/check"
 )
 
 const sdk = "../../sdk/baremetal"
@@ -72,8 +73,12 @@ func TestFirmwareFits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, finding := range f.Check(*core) {
-			t.Errorf("%s: %s", name, finding.Message)
+		findings, err := check.Firmware(f, bytes.NewReader(elf), int64(len(elf)), *core)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, finding := range findings {
+			t.Errorf("%s: %s", name, finding)
 		}
 		if traces := f.Table.Traces(); len(traces) != 1 || traces[0].Len != 8192 {
 			t.Errorf("%s: traces %+v", name, traces)

@@ -4,6 +4,7 @@ package scripts
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,9 +55,13 @@ func params(folder string, env ...string) testscript.Params {
 			e.Vars = append(e.Vars, env...)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "elf": writeELF},
+		UpdateScripts: *update,
 	}
 }
+
+// update rewrites what scripts compare output with.
+var update = flag.Bool("update", false, "write the expected output of scripts anew")
 
 // exits is "exits CODE COMMAND…": runs the command and wants this exit code, which
 // exec cannot tell apart.
