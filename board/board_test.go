@@ -180,8 +180,13 @@ func TestIdentityCore(t *testing.T) {
 // not overlap, at most one of them to boot from, and views of one memory that say so.
 func TestMemoryMaps(t *testing.T) {
 	known := 0
-	for compatible := range cores {
-		memory := memoryOf(compatible)
+	seen := map[string]bool{}
+	for _, c := range cores {
+		compatible, memory := c.compatible, c.memory
+		if seen[compatible] {
+			t.Errorf("%s is two cores", compatible)
+		}
+		seen[compatible] = true
 		if memory != nil {
 			known++
 		}

@@ -40,15 +40,18 @@ func CoreOf(compatible []string) (Core, bool) {
 }
 
 func coreOf(compatible string) (Core, bool) {
-	core, ok := cores[compatible]
-	core.Compatible, core.Memory = compatible, memoryOf(compatible)
-	return core, ok
+	for _, c := range cores {
+		if c.compatible == compatible {
+			return Core{MCU: c.mcu, Compatible: compatible, Machine: elf.EM_ARM, Memory: c.memory}, true
+		}
+	}
+	return Core{}, false
 }
 
 // KnownMCU reports whether any core of the catalogue has this name.
 func KnownMCU(mcu string) bool {
 	for _, c := range cores {
-		if SameMCU(c.MCU, mcu) {
+		if SameMCU(c.mcu, mcu) {
 			return true
 		}
 	}
@@ -59,48 +62,50 @@ func KnownMCU(mcu string) bool {
 func MCUs() []string {
 	var mcus []string
 	for _, c := range cores {
-		if !slices.Contains(mcus, c.MCU) {
-			mcus = append(mcus, c.MCU)
+		if !slices.Contains(mcus, c.mcu) {
+			mcus = append(mcus, c.mcu)
 		}
 	}
 	slices.Sort(mcus)
 	return mcus
 }
 
-func arm(mcu string) Core { return Core{MCU: mcu, Machine: elf.EM_ARM} }
-
 // cores by compatible string. The strings are those of the drivers' match tables:
 // imx_rproc.c, stm32_rproc.c, ti_k3_r5_remoteproc.c, ti_k3_m4_remoteproc.c,
-// xlnx_r5_remoteproc.c, rcar_rproc.c.
-var cores = map[string]Core{
-	"fsl,imx6sx-cm4":      arm("cortex-m4"),
-	"fsl,imx7d-cm4":       arm("cortex-m4"),
-	"fsl,imx7ulp-cm4":     arm("cortex-m4"),
-	"fsl,imx8mm-cm4":      arm("cortex-m4"),
-	"fsl,imx8mn-cm7":      arm("cortex-m7"),
-	"fsl,imx8mn-cm7-mmio": arm("cortex-m7"),
-	"fsl,imx8mp-cm7":      arm("cortex-m7"),
-	"fsl,imx8mp-cm7-mmio": arm("cortex-m7"),
-	"fsl,imx8mq-cm4":      arm("cortex-m4"),
-	"fsl,imx8qm-cm4":      arm("cortex-m4"),
-	"fsl,imx8qxp-cm4":     arm("cortex-m4"),
-	"fsl,imx8ulp-cm33":    arm("cortex-m33"),
-	"fsl,imx93-cm33":      arm("cortex-m33"),
-	"fsl,imx94-cm33s":     arm("cortex-m33"),
-	"fsl,imx94-cm70":      arm("cortex-m7"),
-	"fsl,imx94-cm71":      arm("cortex-m7"),
-	"fsl,imx95-cm7":       arm("cortex-m7"),
-	"renesas,rcar-cr7":    arm("cortex-r7"),
-	"st,stm32mp1-m4":      arm("cortex-m4"),
-	"st,stm32mp1-m4-tee":  arm("cortex-m4"),
-	"st,stm32mp2-m33":     arm("cortex-m33"),
-	"st,stm32mp2-m33-tee": arm("cortex-m33"),
-	"ti,am62-r5f":         arm("cortex-r5f"),
-	"ti,am64-m4fss":       arm("cortex-m4f"),
-	"ti,am64-r5f":         arm("cortex-r5f"),
-	"ti,am654-r5f":        arm("cortex-r5f"),
-	"ti,j721e-r5f":        arm("cortex-r5f"),
-	"xlnx,zynqmp-r5f":     arm("cortex-r5f"),
+// xlnx_r5_remoteproc.c, rcar_rproc.c. All of them are Arm's; it is a table, not a map,
+// because a map is made by code, which costs the runtime 5 KB.
+var cores = []struct {
+	compatible, mcu string
+	memory          []Region // nil: not known
+}{
+	{"fsl,imx6sx-cm4", "cortex-m4", imx6sxMemory},
+	{"fsl,imx7d-cm4", "cortex-m4", imx7dMemory},
+	{"fsl,imx7ulp-cm4", "cortex-m4", imx7ulpMemory},
+	{"fsl,imx8mm-cm4", "cortex-m4", imx8mMemory},
+	{"fsl,imx8mn-cm7", "cortex-m7", imx8mnMemory},
+	{"fsl,imx8mn-cm7-mmio", "cortex-m7", imx8mnMemory},
+	{"fsl,imx8mp-cm7", "cortex-m7", imx8mnMemory},
+	{"fsl,imx8mp-cm7-mmio", "cortex-m7", imx8mnMemory},
+	{"fsl,imx8mq-cm4", "cortex-m4", imx8mMemory},
+	{"fsl,imx8qm-cm4", "cortex-m4", imx8qmMemory},
+	{"fsl,imx8qxp-cm4", "cortex-m4", imx8qxpMemory},
+	{"fsl,imx8ulp-cm33", "cortex-m33", imx8ulpMemory},
+	{"fsl,imx93-cm33", "cortex-m33", imx93Memory},
+	{"fsl,imx94-cm33s", "cortex-m33", nil},
+	{"fsl,imx94-cm70", "cortex-m7", nil},
+	{"fsl,imx94-cm71", "cortex-m7", nil},
+	{"fsl,imx95-cm7", "cortex-m7", imx95Memory},
+	{"renesas,rcar-cr7", "cortex-r7", nil},
+	{"st,stm32mp1-m4", "cortex-m4", stm32mp1Memory},
+	{"st,stm32mp1-m4-tee", "cortex-m4", stm32mp1Memory},
+	{"st,stm32mp2-m33", "cortex-m33", nil},
+	{"st,stm32mp2-m33-tee", "cortex-m33", nil},
+	{"ti,am62-r5f", "cortex-r5f", nil},
+	{"ti,am64-m4fss", "cortex-m4f", am64M4Memory},
+	{"ti,am64-r5f", "cortex-r5f", nil},
+	{"ti,am654-r5f", "cortex-r5f", nil},
+	{"ti,j721e-r5f", "cortex-r5f", nil},
+	{"xlnx,zynqmp-r5f", "cortex-r5f", zynqmpMemory},
 }
 
 // boardMemory is the memory of cores whose window is the board's choice, not the

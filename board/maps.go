@@ -7,39 +7,6 @@ package board
 // depends on the cluster's mode, and which of them is at 0 on a property of the
 // node), renesas,rcar-cr7, st,stm32mp2-m33 and fsl,imx94-*.
 
-// memoryOf is what a core may be loaded into; nil where it is not known.
-func memoryOf(compatible string) []Region {
-	switch compatible {
-	case "fsl,imx8mm-cm4", "fsl,imx8mq-cm4":
-		return imx8mMemory
-	case "fsl,imx8mn-cm7", "fsl,imx8mn-cm7-mmio", "fsl,imx8mp-cm7", "fsl,imx8mp-cm7-mmio":
-		return imx8mnMemory
-	case "fsl,imx93-cm33":
-		return imx93Memory
-	case "fsl,imx95-cm7":
-		return imx95Memory
-	case "fsl,imx8qm-cm4":
-		return imx8qmMemory
-	case "fsl,imx8qxp-cm4":
-		return imx8qxpMemory
-	case "fsl,imx8ulp-cm33":
-		return imx8ulpMemory
-	case "fsl,imx7ulp-cm4":
-		return imx7ulpMemory
-	case "fsl,imx7d-cm4":
-		return imx7dMemory
-	case "fsl,imx6sx-cm4":
-		return imx6sxMemory
-	case "st,stm32mp1-m4", "st,stm32mp1-m4-tee":
-		return stm32mp1Memory
-	case "ti,am64-m4fss":
-		return am64M4Memory
-	case "xlnx,zynqmp-r5f":
-		return zynqmpMemory
-	}
-	return nil
-}
-
 // imx8mMemory: i.MX8M Mini and Quad: imx_rproc_att_imx8mq of
 // drivers/remoteproc/imx_rproc.c, as all of NXP's; sizes of OCRAM and OCRAM_S of the
 // Mini: i.MX 8M Mini reference manual, Cortex-M4 memory map. The core takes SP and
