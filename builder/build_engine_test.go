@@ -324,8 +324,8 @@ ENTRYPOINT ["a.elf"]
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"warning: firmware /a.elf: no resource table",
-		"warning: Dockerfile: beside the firmware the image holds /main.c",
+		"warning: HB005: firmware /a.elf: no resource table",
+		"warning: HB024: Dockerfile: beside the firmware the image holds /main.c",
 		"warning: nothing was exported",
 	} {
 		if !strings.Contains(said, want) {

@@ -53,11 +53,15 @@ func architecture(s subject) []firmware.Finding {
 	if a == nil || m == nil {
 		return nil
 	}
-	var found []firmware.Finding
 	if !m.executes(a) {
-		found = append(found, fatal(WrongArch, "compiled for %s, which %s does not execute: compile with -mcpu=%s",
-			describe(a), s.core.MCU, strings.TrimSuffix(s.core.MCU, "f")))
+		return []firmware.Finding{fatal(WrongArch, "compiled for %s, which %s does not execute: compile with -mcpu=%s",
+			describe(a), s.core.MCU, strings.TrimSuffix(s.core.MCU, "f"))}
 	}
+	return floatingPoint(s, a, m)
+}
+
+func floatingPoint(s subject, a *firmware.Attributes, m *model) []firmware.Finding {
+	var found []firmware.Finding
 	wants, more := a.FPName(), a.FP != 0 && !slices.Contains(m.fp, a.FP)
 	if a.SIMD != 0 {
 		wants, more = strings.TrimPrefix(wants+" with NEON", " with "), true

@@ -137,8 +137,8 @@ func TestFirmware(t *testing.T) {
 		{"stack in nowhere", func(f *elftest.File) { f.Segments[0].Data = code(0x2F000000, tcml+0x21) }, "W10", "which is not in RAM of cortex-m4"},
 		{"stack in flash", func(f *elftest.File) { f.Segments[0].Data = code(0x08001000, tcml+0x21) }, "W10", ""},
 		{"entry is not looked at", func(f *elftest.File) { f.Entry = 0x1000 }, "", ""},
-		{"Cortex-M33", attr("8-M.MAIN", 6, 17, 7, 'M', 10, 8, 27, 1, 28, 1), "E12 W14", "compiled for Armv8-M.mainline (8-M.MAIN), which cortex-m4 does not execute: compile with -mcpu=cortex-m4"},
-		{"Cortex-A7", attr("7-A", 6, 10, 7, 'A', 10, 5, 12, 2, 28, 1), "E12 W14", "compiled for Armv7-A"},
+		{"Cortex-M33", attr("8-M.MAIN", 6, 17, 7, 'M', 10, 8, 27, 1, 28, 1), "E12", "compiled for Armv8-M.mainline (8-M.MAIN), which cortex-m4 does not execute: compile with -mcpu=cortex-m4"},
+		{"Cortex-A7", attr("7-A", 6, 10, 7, 'A', 10, 5, 12, 2, 28, 1), "E12", "compiled for Armv7-A"},
 		{"Cortex-R5", attr("", 6, 10, 7, 'R'), "E12", "compiled for Armv7-R"},
 		{"Cortex-M0", attr("6S-M", 6, 12, 7, 'M'), "", ""},
 		{"Cortex-M3", attr("7-M", 6, 10, 7, 'M'), "", ""},
@@ -214,7 +214,7 @@ func TestOtherCores(t *testing.T) {
 		{"imx93-evk", "", at(0x1FFC0000, 0, attributes("8.1-M.MAIN", 6, 21, 7, 'M')), "E12"},
 		{"qemu-virt", "", at(0x60000000, 0, attributes("7E-M", m4...)), ""},
 		{"zcu102", "", at(0, 0, r5), ""},
-		{"zcu102", "", at(0, 0, attributes("7E-M", m4...)), "E12 W14"},
+		{"zcu102", "", at(0, 0, attributes("7E-M", m4...)), "E12"},
 		{"am642-evm", "cortex-r5f", at(0x12345678, 0, r5), ""},
 		{"r-car-gen3-salvator-xs", "", at(0x12345678, 0, attributes("7-A", 6, 10, 7, 'A')), ""},
 	} {
@@ -308,7 +308,7 @@ func FuzzFirmware(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(findings) > 1<<17 {
+			if len(findings) > len(b) {
 				t.Errorf("%d findings in %d bytes", len(findings), len(b))
 			}
 			for _, f := range findings {

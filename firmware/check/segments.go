@@ -15,6 +15,7 @@ func segments(s subject) []firmware.Finding {
 			if a.Addr < b.Addr+b.MemSize && b.Addr < a.Addr+a.MemSize {
 				found = append(found, warning(Overlap, "segments at %#x (%d bytes) and %#x (%d bytes) overlap: the kernel loads the one over the other",
 					b.Addr, b.MemSize, a.Addr, a.MemSize))
+				break // one other is enough to look at
 			}
 		}
 		r, ok := regionOf(s.core.Memory, a.Addr)
