@@ -36,7 +36,7 @@ func parsePolicy(s string) (policy, error) {
 	case "":
 		return p, nil
 	case CheckAlone:
-		return p, usageErrorf("--check wants a value: --check=off|warn|error|strict[,skip=HB005]; to lint the Dockerfile use docker buildx build --check")
+		return p, usageErrorf("--check wants a value: --check=off|warn|error|strict[,skip=HB005]; to lint the Dockerfile use --call=check")
 	}
 	for part := range strings.SplitSeq(s, ",") {
 		code, skips := strings.CutPrefix(part, "skip=")

@@ -24,7 +24,7 @@ func TestParsePolicy(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]string{
-		CheckAlone:      "--check wants a value: --check=off|warn|error|strict[,skip=HB005]; to lint the Dockerfile use docker buildx build --check",
+		CheckAlone:      "--check wants a value: --check=off|warn|error|strict[,skip=HB005]; to lint the Dockerfile use --call=check",
 		"true":          `unknown "true", want off, warn, error, strict or skip=CODE`,
 		"off,warn":      "off and warn, want one of them",
 		"skip=HB999":    `no check has the code "HB999"`,

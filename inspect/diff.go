@@ -100,6 +100,7 @@ func (r *Report) facts() []fact {
 		say("name", i.Name)
 		say("platform", i.Platform)
 		say("target", i.Target.name())
+		say("targets", strings.Join(i.Targets, ", "))
 		say("target said by", strings.Join(i.Target.SaidBy, ", "))
 		say("entrypoint", i.Entrypoint)
 		say("problem", i.Problem)

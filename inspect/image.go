@@ -64,29 +64,46 @@ func inspectImage(i *image.Image, override Target) (Image, error) {
 	}
 	var problem error
 	img.Target, problem = targetOf(i, override)
-	entrypoint, err := i.Entrypoint()
-	if err != nil {
-		img.Problem = first(problem, err).Error()
-		img.Findings = imageFindings(img, nil)
-		return img, nil
-	}
-	img.Entrypoint = entrypoint
-	var content buffer
-	if err := i.CopyFile(&content, entrypoint, maxFirmware); err != nil {
-		img.Problem = first(problem, err).Error()
-		img.Findings = imageFindings(img, nil)
-		return img, nil
-	}
-	fw, err := inspectELF(entrypoint, content.Bytes(), img.Target)
+	img.Entrypoint, err = i.Entrypoint()
 	problem = first(problem, err)
-	if err == nil {
-		img.Firmware = append(img.Firmware, fw)
+	targets, err := image.TargetsOfEnv(i.Config.Config.Env)
+	problem = first(problem, err)
+	if img.Entrypoint != "" {
+		problem = first(problem, img.programs(i, targets))
 	}
 	if problem != nil {
 		img.Problem = problem.Error()
 	}
-	img.Findings = imageFindings(img, []string{entrypoint})
+	img.Findings = img.findings()
 	return img, nil
+}
+
+// programs inspects the firmware of an image: one, or of a packed image one for each
+// target. What cannot be is told of the first.
+func (img *Image) programs(i *image.Image, targets image.Targets) error {
+	programs := []image.Program{{Target: image.Target{Board: img.Target.Board, MCU: img.Target.MCU}, Path: img.Entrypoint}}
+	if targets != nil {
+		programs = nil
+		for _, t := range targets {
+			img.Targets = append(img.Targets, t.String())
+			programs = append(programs, image.Program{Target: t, Path: t.Path(img.Entrypoint)})
+		}
+	}
+	var problem error
+	for _, p := range programs {
+		var content buffer
+		if err := i.CopyFile(&content, p.Path, maxFirmware); err != nil {
+			problem = first(problem, err)
+			continue
+		}
+		fw, err := inspectELF(p.Path, content.Bytes(), Target{Board: p.Target.Board, MCU: p.Target.MCU})
+		if err != nil {
+			problem = first(problem, err)
+			continue
+		}
+		img.Firmware = append(img.Firmware, fw)
+	}
+	return problem
 }
 
 func first(errs ...error) error {
@@ -98,24 +115,21 @@ func first(errs ...error) error {
 	return nil
 }
 
-// imageFindings are those that are not about a firmware.
-func imageFindings(img Image, programs []string) []Finding {
+// findings are those that are not about a firmware. What is beside it is told only if
+// there is one.
+func (img *Image) findings() []Finding {
 	var found []firmware.Finding
 	if n := len(img.Layers); n > 1 {
 		found = append(found, firmware.Finding{Code: check.ManyLayers, Fatal: true, Message: fmt.Sprintf("the image has %d layers, firmware goes into one", n)})
 	}
-	others := 0
-	var example string
+	var others []string
 	for _, f := range img.Files {
-		if programs != nil && !slices.Contains(programs, f.Path) {
-			others++
-			if example == "" {
-				example = f.Path
-			}
+		if !slices.ContainsFunc(img.Firmware, func(fw Firmware) bool { return fw.Path == f.Path }) {
+			others = append(others, f.Path)
 		}
 	}
-	if others > 0 {
-		found = append(found, firmware.Finding{Code: check.OtherFiles, Message: fmt.Sprintf("beside the firmware the image holds %d files (%s): no core uses them, every board downloads them", others, example)})
+	if len(others) > 0 && len(img.Firmware) > 0 {
+		found = append(found, firmware.Finding{Code: check.OtherFiles, Message: fmt.Sprintf("beside the firmware the image holds %d files (%s): no core uses them, every board downloads them", len(others), others[0])})
 	}
 	return findings(found)
 }

@@ -40,6 +40,7 @@ type Image struct {
 	ConfigDigest string            `json:"config_digest"`
 	Platform     string            `json:"platform,omitempty"`
 	Target       Target            `json:"target"`
+	Targets      []string          `json:"targets,omitempty"` // of a packed image, BOARD/MCU, in the order in which they are tried
 	Annotations  map[string]string `json:"annotations,omitempty"`
 	Entrypoint   string            `json:"entrypoint,omitempty"`
 	Size         int64             `json:"size"` // bytes to download: config and layers

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/hybrid-containers/hybrid/sim/sysfs/elftest"
 )
@@ -72,7 +73,8 @@ func TestText(t *testing.T) {
 		"image.txt":   {layoutOf(t, helloImage(t)), Target{}},
 		"messy.txt": {layoutOf(t, imageOf(t, "imx8m-mini", "cortex-m4", "hello.elf",
 			layerOf(t, "hello.elf", string(hello().Bytes()), "doc/LICENSE", "free"), layerOf(t, "b\x1b[2J", "x"))), Target{}},
-		"empty.txt": {layoutOf(t, imageOf(t, "", "", "", layerOf(t))), Target{}},
+		"packed.txt": {layoutOf(t, packedImage(t)), Target{}},
+		"empty.txt":  {layoutOf(t, imageOf(t, "", "", "", layerOf(t))), Target{}},
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, textOf(t, open(t, c.source, c.target))) })
 	}
@@ -160,6 +162,39 @@ func TestChanges(t *testing.T) {
 	golden(t, "image.diff", b.String())
 	if c := Changes(image(hello()), image(hello())); len(c) != 0 {
 		t.Errorf("nothing changed, but %+v", c)
+	}
+}
+
+// packedImage has the firmware of two cores, and one that is missing.
+func packedImage(t *testing.T) v1.Image {
+	img := imageOf(t, "", "", "hello.elf", layerOf(t,
+		"imx8m-mini/cortex-m4/hello.elf", string(hello().Bytes()), "stm32mp157c-dk2/cortex-m4/hello.elf", string(hello().Bytes())))
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.Config.Env = []string{"HYBRID_TARGETS=imx8m-mini/cortex-m4,stm32mp157c-dk2/cortex-m4,imx93-evk/cortex-m33"}
+	if img, err = mutate.ConfigFile(img, config); err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// TestPacked: all firmware of a packed image is checked, each for its own core.
+func TestPacked(t *testing.T) {
+	i := open(t, layoutOf(t, packedImage(t)), Target{}).Images[0]
+	if len(i.Firmware) != 2 || len(i.Targets) != 3 || len(i.Findings) != 0 {
+		t.Fatalf("image %+v", i)
+	}
+	if fw := i.Firmware[0]; fw.Core.Board != "imx8m-mini" || len(fw.Findings) != 0 {
+		t.Errorf("first %+v", fw)
+	}
+	if fw := i.Firmware[1]; fw.Core.Board != "stm32mp157c-dk2" || len(fw.Findings) == 0 || fw.Findings[0].Code != "HB004" {
+		t.Errorf("second %+v", fw)
+	}
+	if i.Problem != "the image holds no /imx93-evk/cortex-m33/hello.elf: file does not exist" {
+		t.Errorf("problem %q", i.Problem)
 	}
 }
 

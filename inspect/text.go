@@ -61,7 +61,12 @@ func (t *text) image(i *Image) {
 	if i.Platform != "" {
 		t.field("Platform", "%s", i.Platform)
 	}
-	t.field("Target", "%s", i.Target)
+	if len(i.Targets) > 0 {
+		t.field("Targets", "%s  (packed)", strings.Join(i.Targets, ", "))
+	}
+	if i.Target.Board != "" || len(i.Targets) == 0 {
+		t.field("Target", "%s", i.Target)
+	}
 	if i.Entrypoint != "" {
 		t.field("Entrypoint", "%s", i.Entrypoint)
 	}
