@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // saves are the commands by which engines give an image away, as an archive on
@@ -107,6 +108,7 @@ func inspectDockerArchive(s source) ([]Image, error) {
 		return nil, fmt.Errorf("archive %s: %w", s.name, err)
 	}
 	var names []string
+	var configs []*v1.ConfigFile
 	images, err := inLayout(s.selection, func(l layout.Path) error {
 		for _, d := range manifest {
 			var tag string
@@ -120,19 +122,33 @@ func inspectDockerArchive(s source) ([]Image, error) {
 			if err := imageFits(img); err != nil {
 				return fmt.Errorf("archive %s: %w", s.name, err)
 			}
+			config, err := img.ConfigFile()
+			if err != nil {
+				return fmt.Errorf("archive %s: %w", s.name, err)
+			}
 			if err := l.AppendImage(img); err != nil {
 				return fmt.Errorf("archive %s: %w", s.name, err)
 			}
-			names = append(names, tag)
+			names, configs = append(names, tag), append(configs, config)
 		}
 		return nil
 	})
 	for i := range images {
-		if i < len(names) {
-			images[i].Name = names[i]
-		}
+		images[i].Name = names[i]
+		images[i].asSaved(configs[i])
 	}
 	return images, err
+}
+
+// asSaved takes back what was made up for the layout: such an archive has neither a
+// manifest nor compressed layers.
+func (img *Image) asSaved(config *v1.ConfigFile) {
+	img.Digest = ""
+	for n := range img.Layers {
+		l := &img.Layers[n]
+		img.Size += l.Unpacked - l.Size
+		l.Digest, l.MediaType, l.Size = config.RootFS.DiffIDs[n].String(), string(types.DockerUncompressedLayer), l.Unpacked
+	}
 }
 
 // dockerImage is an image of an archive, by its name unless there is one alone.

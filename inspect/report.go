@@ -36,7 +36,7 @@ const (
 // Image is one manifest.
 type Image struct {
 	Name         string            `json:"name,omitempty"`
-	Digest       string            `json:"digest"`
+	Digest       string            `json:"digest,omitempty"` // of the manifest; what Docker 20.10 saves has none
 	ConfigDigest string            `json:"config_digest"`
 	Platform     string            `json:"platform,omitempty"`
 	Target       Target            `json:"target"`

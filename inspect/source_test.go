@@ -150,10 +150,19 @@ func TestOldDockerArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	layers, err := first.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	diffID, err := layers[0].DiffID()
+	if err != nil {
+		t.Fatal(err)
+	}
 	found := false
 	for _, i := range r.Images {
 		if i.Entrypoint == "/hello.elf" {
-			found = i.Name == "hello:1" && i.ConfigDigest == config.String() && len(i.Firmware) == 1
+			found = i.Name == "hello:1" && i.ConfigDigest == config.String() && i.Digest == "" && len(i.Firmware) == 1 &&
+				i.Layers[0].Digest == diffID.String() && i.Layers[0].Size == i.Layers[0].Unpacked
 		}
 	}
 	if !found {

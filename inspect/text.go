@@ -56,7 +56,9 @@ func (t *text) image(i *Image) {
 	if i.Name != "" {
 		t.field("Name", "%s", i.Name)
 	}
-	t.field("Digest", "%s", i.Digest)
+	if i.Digest != "" {
+		t.field("Digest", "%s", i.Digest)
+	}
 	t.field("Config", "%s", i.ConfigDigest)
 	if i.Platform != "" {
 		t.field("Platform", "%s", i.Platform)
