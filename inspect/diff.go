@@ -27,7 +27,9 @@ type fact struct {
 
 // Changes tells what is different in b, in the order of a report.
 func Changes(a, b *Report) []Change {
-	before, after := a.facts(), b.facts()
+	images := max(len(a.Images), len(b.Images))
+	programs := max(a.programs(), b.programs())
+	before, after := a.facts(images > 1, programs > 1), b.facts(images > 1, programs > 1)
 	changes := []Change{}
 	index := map[[2]string]int{}
 	for i, f := range after {
@@ -76,51 +78,72 @@ func (f fact) text() string {
 	return f.value
 }
 
-// facts flattens a report. Firmware is known by its core, and if several are for one
-// core by its path too.
-func (r *Report) facts() []fact {
-	var all []fact
+func (r *Report) programs() int {
+	n := 0
+	for _, i := range r.Images {
+		n += len(i.Firmware)
+	}
+	return n
+}
+
+// facts flattens a report. Where there are several images or several firmware files
+// each is known by its core, and the second of one core by its number too.
+func (r *Report) facts(images, programs bool) []fact {
 	if r.Firmware != nil {
 		return r.Firmware.facts("")
 	}
-	subjects := map[string]int{}
-	for _, i := range r.Images {
-		subjects[i.Target.name()]++
+	var all []fact
+	count := map[string]int{}
+	subject := func(several bool, kind, name string) string {
+		if !several {
+			return ""
+		}
+		if count[kind+name]++; count[kind+name] > 1 {
+			return fmt.Sprintf("%s (%d)", name, count[kind+name])
+		}
+		return name
 	}
-	for n, i := range r.Images {
-		subject := ""
-		if len(r.Images) > 1 {
-			if subject = i.Target.name(); subjects[subject] > 1 {
-				subject = fmt.Sprintf("%s (image %d)", subject, n+1)
-			}
+	for _, i := range r.Images {
+		name := i.Target.name()
+		if len(i.Targets) > 0 {
+			name = strings.Join(i.Targets, ", ")
 		}
-		say := func(what, value string) { all = append(all, fact{subject: subject, what: what, value: value}) }
-		say("digest", i.Digest)
-		say("config digest", i.ConfigDigest)
-		say("name", i.Name)
-		say("platform", i.Platform)
-		say("target", i.Target.name())
-		say("targets", strings.Join(i.Targets, ", "))
-		say("target said by", strings.Join(i.Target.SaidBy, ", "))
-		say("entrypoint", i.Entrypoint)
-		say("problem", i.Problem)
-		all = append(all, fact{subject: subject, what: "size to download", size: uint64(i.Size), isSize: true})
-		for n, l := range i.Layers {
-			say(fmt.Sprintf("layer %d", n+1), l.Digest)
-		}
-		for _, f := range i.Files {
-			all = append(all, fact{subject: subject, what: "file " + f.Path, size: uint64(f.Size), isSize: true})
-		}
-		all = append(all, findingFacts(subject, i.Findings)...)
+		all = append(all, i.facts(subject(images, "image ", name))...)
 		for m := range i.Firmware {
-			who := subject
-			if len(i.Firmware) > 1 {
-				who = strings.TrimSpace(subject + " " + i.Firmware[m].Path)
+			fw := &i.Firmware[m]
+			name := fw.Path
+			if fw.Core != nil {
+				name = fw.Core.Board + "/" + fw.Core.MCU
 			}
-			all = append(all, i.Firmware[m].facts(who)...)
+			all = append(all, fw.facts(subject(programs, "firmware ", name))...)
 		}
 	}
 	return all
+}
+
+func (i *Image) facts(subject string) []fact {
+	var all []fact
+	say := func(what, value string) { all = append(all, fact{subject: subject, what: what, value: value}) }
+	size := func(what string, n int64) {
+		all = append(all, fact{subject: subject, what: what, size: uint64(n), isSize: true})
+	}
+	say("digest", i.Digest)
+	say("config digest", i.ConfigDigest)
+	say("name", i.Name)
+	say("platform", i.Platform)
+	say("target", i.Target.name())
+	say("targets", strings.Join(i.Targets, ", "))
+	say("target said by", strings.Join(i.Target.SaidBy, ", "))
+	say("entrypoint", i.Entrypoint)
+	say("problem", i.Problem)
+	size("size to download", i.Size)
+	for n, l := range i.Layers {
+		say(fmt.Sprintf("layer %d", n+1), l.Digest)
+	}
+	for _, f := range i.Files {
+		size("file "+f.Path, f.Size)
+	}
+	return append(all, findingFacts(subject, i.Findings)...)
 }
 
 func (t Target) name() string {
@@ -142,7 +165,9 @@ func (fw *Firmware) facts(subject string) []fact {
 		say("reset", fw.Boot.Reset.String())
 	}
 	size("ELF file", fw.Sizes.File)
-	size("debug information", fw.Sizes.Debug)
+	if fw.Sizes.Debug > 0 {
+		size("debug information", fw.Sizes.Debug)
+	}
 	size("code", fw.Sizes.Code)
 	size("rodata", fw.Sizes.ROData)
 	size("data", fw.Sizes.Data)
@@ -151,7 +176,7 @@ func (fw *Firmware) facts(subject string) []fact {
 		size(fmt.Sprintf("segment %s %s", s.Address, s.Flags), s.MemorySize)
 	}
 	for _, r := range fw.Memory {
-		if r.AliasOf == "" {
+		if r.AliasOf == "" && r.Used > 0 {
 			size(r.Name+" used", r.Used)
 		}
 	}

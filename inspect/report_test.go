@@ -160,6 +160,12 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "image.diff", b.String())
+	b.Reset()
+	packed := open(t, layoutOf(t, packedImage(t)), Target{})
+	if err := WriteChanges(&b, "one", "packed", Changes(open(t, layoutOf(t, helloImage(t)), Target{}), packed)); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "packed.diff", b.String())
 	if c := Changes(image(hello()), image(hello())); len(c) != 0 {
 		t.Errorf("nothing changed, but %+v", c)
 	}
