@@ -121,29 +121,29 @@ func (r *Report) facts(images, programs bool) []fact {
 	return all
 }
 
-func (i *Image) facts(subject string) []fact {
+func (img *Image) facts(subject string) []fact {
 	var all []fact
 	say := func(what, value string) { all = append(all, fact{subject: subject, what: what, value: value}) }
 	size := func(what string, n int64) {
 		all = append(all, fact{subject: subject, what: what, size: uint64(n), isSize: true})
 	}
-	say("digest", i.Digest)
-	say("config digest", i.ConfigDigest)
-	say("name", i.Name)
-	say("platform", i.Platform)
-	say("target", i.Target.name())
-	say("targets", strings.Join(i.Targets, ", "))
-	say("target said by", strings.Join(i.Target.SaidBy, ", "))
-	say("entrypoint", i.Entrypoint)
-	say("problem", i.Problem)
-	size("size to download", i.Size)
-	for n, l := range i.Layers {
+	say("digest", img.Digest)
+	say("config digest", img.ConfigDigest)
+	say("name", img.Name)
+	say("platform", img.Platform)
+	say("target", img.Target.name())
+	say("targets", strings.Join(img.Targets, ", "))
+	say("target said by", strings.Join(img.Target.SaidBy, ", "))
+	say("entrypoint", img.Entrypoint)
+	say("problem", img.Problem)
+	size("size to download", img.Size)
+	for n, l := range img.Layers {
 		say(fmt.Sprintf("layer %d", n+1), l.Digest)
 	}
-	for _, f := range i.Files {
+	for _, f := range img.Files {
 		size("file "+f.Path, f.Size)
 	}
-	return append(all, findingFacts(subject, i.Findings)...)
+	return append(all, findingFacts(subject, img.Findings)...)
 }
 
 func (t Target) name() string {
