@@ -17,7 +17,7 @@ var saysTarget = regexp.MustCompile(`(?:^|[,:]|annotation(?:-manifest)?(?:\[[^\]
 // fill completes the request with the project's hybrid.yaml, where there is one.
 // Flags come before it: its targets count only if no flag names one.
 func (r *Request) fill() error {
-	if info, err := os.Stat(r.Path); err != nil || !info.IsDir() {
+	if !isFolder(r.Path) {
 		return nil // not there, or somewhere else: origin says which
 	}
 	f, err := file.Load(r.Path)
@@ -52,6 +52,11 @@ func (r *Request) fill() error {
 	}
 	r.targetsFrom = file.FileName
 	return nil
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // assignments are arguments as NAME=VALUE, without those that flags set.

@@ -48,7 +48,7 @@ firmware: blink.elf
 
 // bad are files with one mistake each, and what is said of it.
 var bad = map[string]string{
-	"nmae: x\n":                                       `hybrid.yaml:1:1: unknown field "nmae"`,
+	"naam: x\n":                                       `hybrid.yaml:1:1: unknown field "naam"`,
 	"name: x\ntargets: imx8m-mini\n":                  "hybrid.yaml:2:10: ",
 	"targets:\n  - imx8m-mnii\n":                      `hybrid.yaml:2:5: unknown board "imx8m-mnii", did you mean imx8m-mini`,
 	"targets:\n  - imx8m-mini/cortex-m7\n":            `hybrid.yaml:2:5: board imx8m-mini has no core "cortex-m7", it has cortex-m4`,
