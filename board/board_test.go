@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -218,5 +219,31 @@ func TestMemoryMaps(t *testing.T) {
 	tcml := Region{Name: "TCML", Start: 0x1FFE0000, Size: 128 << 10, Kind: Boot, Linux: 0x7E0000}
 	if m := mini.Cores[0].Memory; len(m) != 10 || m[0] != tcml || m[2].Linux != tcml.Linux {
 		t.Errorf("the memory of the i.MX8M Mini is %+v", m)
+	}
+}
+
+func TestPlatform(t *testing.T) {
+	used := map[string]int{}
+	for _, b := range All() {
+		if !slices.Contains(Platforms(), b.Platform()) {
+			t.Errorf("%s: platform %s", b.Name(), b.Platform())
+		}
+		used[b.Platform()]++
+	}
+	for _, p := range Platforms() {
+		if used[p] == 0 {
+			t.Errorf("no board has %s", p)
+		}
+	}
+	last := func(b *Board) string { return b.Compatible[len(b.Compatible)-1] }
+	for _, chip := range armv7 {
+		if !slices.ContainsFunc(All(), func(b *Board) bool { return last(b) == chip }) {
+			t.Errorf("no board has the chip %s", chip)
+		}
+	}
+	for name, want := range map[string]string{"imx8m-mini": "linux/arm64", "stm32mp157c-dk2": "linux/arm/v7", "imx7d-sdb": "linux/arm/v7", "stm32mp257f-dk": "linux/arm64"} {
+		if b, err := Lookup(name); err != nil || b.Platform() != want {
+			t.Errorf("%s: %v, want %s", name, b.Platform(), want)
+		}
 	}
 }

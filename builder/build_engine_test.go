@@ -20,10 +20,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/sirupsen/logrus"
 
+	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/image"
 )
@@ -119,8 +121,12 @@ func checkImage(t *testing.T, i *image.Image, target image.Target, entry string)
 	if len(i.Manifest.Layers) != 1 {
 		t.Errorf("%d layers", len(i.Manifest.Layers))
 	}
-	if i.Config.Architecture != "arm64" || i.Config.OS != "linux" {
-		t.Errorf("platform %s/%s", i.Config.OS, i.Config.Architecture)
+	known, err := board.Lookup(target.Board)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := platforms.Format(i.Config.Platform); got != known.Platform() {
+		t.Errorf("platform %s, Linux on the board is %s", got, known.Platform())
 	}
 }
 

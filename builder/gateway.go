@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/frontend/dockerui"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
@@ -121,6 +122,10 @@ func (b *build) verify(ctx context.Context, d *dockerfile, v *variant, result *g
 	}
 	if v.target == nil {
 		return nil, errNoTarget
+	}
+	if own := v.target.board.Platform(); b.options.ownPlatform && platforms.Format(v.platform) != own {
+		b.warn(v, fmt.Sprintf("the image is for %s, but Linux on %s is %s: say --platform %s, or the board with --board",
+			platforms.Format(v.platform), v.target.board.Name(), own, own))
 	}
 	check := &verification{root: root, config: img, dockerfile: d, core: v.target.core, policy: b.policy}
 	warnings, err := check.verify(ctx)

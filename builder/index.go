@@ -154,7 +154,7 @@ func (b *build) described(ctx context.Context, store content.Store, v *variant, 
 			continue
 		}
 		if all[i].Platform == nil {
-			p := b.options.form.platform
+			p := v.platform
 			all[i].Platform = &p
 		}
 		annotations := map[string]string{}

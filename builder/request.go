@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/moby/buildkit/util/progress/progressui"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/image"
 )
@@ -41,7 +43,7 @@ type Request struct {
 	SDK        string   // "": the default of package sdk
 	Firmware   string   // the ELF file in the image; "": what ENTRYPOINT names
 	Stage      string   // --target: stage to build; "": the last
-	Platform   string   // "": DefaultPlatform
+	Platform   string   // "": that of the board's Linux; DefaultPlatform if only the Dockerfile knows the board
 	BuildArgs  []string // KEY=VALUE, or KEY to take the value from the environment
 	Contexts   []string // NAME=SOURCE
 	Steps      Steps
@@ -101,24 +103,28 @@ func (r *Request) makesIndex() bool { return len(r.Targets) > 1 && !r.Pack }
 
 // options are a request's simple parts, parsed.
 type options struct {
-	form      imageForm
-	buildArgs map[string]string
-	labels    map[string]string // without the target's
-	tags      []string          // normalised: docker.io/library/NAME:latest
-	progress  progressui.DisplayMode
-	attests   map[string]string // by type
-	cacheFrom []client.CacheOptionsEntry
-	cacheTo   []client.CacheOptionsEntry
-	allowed   []string          // entitlements
-	steps     map[string]string // attributes of the front end
-	session   []session.Attachable
-	call      call
+	form imageForm
+	// ownPlatform is set if each image gets the platform of its board's Linux.
+	ownPlatform bool
+	buildArgs   map[string]string
+	labels      map[string]string // without the target's
+	tags        []string          // normalised: docker.io/library/NAME:latest
+	progress    progressui.DisplayMode
+	attests     map[string]string // by type
+	cacheFrom   []client.CacheOptionsEntry
+	cacheTo     []client.CacheOptionsEntry
+	allowed     []string          // entitlements
+	steps       map[string]string // attributes of the front end
+	session     []session.Attachable
+	call        call
 }
 
 func (r *Request) options() (*options, error) {
 	o := &options{}
 	var err error
-	if o.form.platform, err = parsePlatform(r.Platform); err != nil {
+	wanted := r.wantedPlatform()
+	o.ownPlatform = wanted == ""
+	if o.form.platform, err = parsePlatform(wanted); err != nil {
 		return nil, err
 	}
 	if o.buildArgs, err = parseBuildArgs(r.BuildArgs); err != nil {
@@ -164,6 +170,35 @@ func (r *Request) options() (*options, error) {
 		return nil, usageErrorf("unknown --progress %q: want auto, plain, tty, quiet or rawjson", r.Progress)
 	}
 	return o, nil
+}
+
+// namedPlatform finds the platforms that annotations are for, in the grammars of
+// --output and --annotation.
+var namedPlatform = regexp.MustCompile(`(?:annotation(?:-[a-z-]+)?|^manifest(?:-descriptor)?)\[([^\]]+)\]`)
+
+// wantedPlatform is the platform that the request names: by --platform, or by an
+// annotation for a platform that a board can have. It is empty if none does.
+func (r *Request) wantedPlatform() string {
+	if r.Platform != "" {
+		return r.Platform
+	}
+	for _, flag := range slices.Concat(r.Outputs, r.Annotations) {
+		for _, found := range namedPlatform.FindAllStringSubmatch(flag, -1) {
+			p, err := platforms.Parse(found[1])
+			if err == nil && slices.Contains(board.Platforms(), platforms.Format(platforms.Normalize(p))) {
+				return found[1]
+			}
+		}
+	}
+	return ""
+}
+
+// platformOf is the platform of a variant's image.
+func (o *options) platformOf(v *variant) (v1.Platform, error) {
+	if !o.ownPlatform || v.target == nil {
+		return o.form.platform, nil
+	}
+	return parsePlatform(v.target.board.Platform())
 }
 
 func parsePlatform(s string) (v1.Platform, error) {
@@ -250,7 +285,10 @@ func (r *Request) frontendAttrs(o *options, v *variant) (map[string]string, erro
 	if err != nil {
 		return nil, err
 	}
-	attrs := map[string]string{"platform": platforms.FormatAll(o.form.platform)}
+	if v.platform, err = o.platformOf(v); err != nil {
+		return nil, err
+	}
+	attrs := map[string]string{"platform": platforms.FormatAll(v.platform)}
 	if r.Stage != "" {
 		attrs["target"] = r.Stage
 	}

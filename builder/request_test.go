@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/platforms"
+
 	"github.com/hybrid-containers/hybrid/image"
 )
 
@@ -132,5 +134,37 @@ func TestPrepareRefuses(t *testing.T) {
 				t.Errorf("usage error: %v, want %v", !c.usage, c.usage)
 			}
 		})
+	}
+}
+
+func TestPlatforms(t *testing.T) {
+	for _, c := range []struct {
+		request Request
+		want    string
+	}{
+		{Request{}, "linux/arm64"},
+		{Request{Target: image.Target{Board: "imx8m-mini"}}, "linux/arm64"},
+		{Request{Target: image.Target{Board: "stm32mp157c-dk2"}}, "linux/arm/v7"},
+		{Request{Target: image.Target{Board: "stm32mp157c-dk2"}, Platform: "linux/arm64"}, "linux/arm64"},
+		{Request{Outputs: []string{"type=oci,dest=a,annotation[linux/arm64].board=stm32mp157c-dk2"}}, "linux/arm64"},
+		{Request{Outputs: []string{"type=oci,dest=a,annotation-manifest[linux/arm/v7].a=b"}}, "linux/arm/v7"},
+		{Request{Target: image.Target{Board: "imx8m-mini"}, Annotations: []string{"manifest[linux/arm/v7]:a=b"}}, "linux/arm/v7"},
+		{Request{Target: image.Target{Board: "stm32mp157c-dk2"}, Outputs: []string{"type=oci,dest=annotation"}}, "linux/arm/v7"},
+	} {
+		o, err := c.request.options()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.request.parseOutputs(o); err != nil {
+			t.Errorf("%+v: %v", c.request, err)
+		}
+		variants, err := c.request.variants(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := o.platformOf(variants[0])
+		if got := platforms.Format(p); got != c.want || err != nil {
+			t.Errorf("%v %v: platform %s, %v, want %s", c.request.Target, c.request.Outputs, got, err, c.want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/go-csvvalue"
 
 	"github.com/hybrid-containers/hybrid/image"
@@ -17,7 +18,8 @@ type variant struct {
 	args   map[string]string // build arguments of its own
 	attrs  map[string]string // of the front end
 
-	target   *resolved // known after the solve, if not before
+	platform v1.Platform // of the image
+	target   *resolved   // known after the solve, if not before
 	warnings []string
 }
 

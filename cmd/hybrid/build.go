@@ -62,7 +62,7 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.BoolVar(&r.Pack, "pack", false, "put the firmware of several --target-core into one image, not into an index of images")
 	f.StringVar(&r.Firmware, "firmware", "", "the ELF file in the image (default: what ENTRYPOINT names)")
 	f.StringVar(&r.Stage, "target", "", "stage of the Dockerfile to build")
-	f.StringVar(&r.Platform, "platform", builder.DefaultPlatform, "platform of the Linux beside the core")
+	f.StringVar(&r.Platform, "platform", "", "platform of the Linux beside the core (default: the board's)")
 	f.StringArrayVar(&r.BuildArgs, "build-arg", nil, "build argument, NAME=VALUE")
 	f.StringArrayVar(&r.Contexts, "build-context", nil, "named context, NAME=docker-image://…|oci-layout://…|URL|FOLDER")
 	f.StringArrayVar(&r.Annotations, "annotation", nil, "annotation of the manifest, KEY=VALUE")
