@@ -95,7 +95,7 @@ func (s serial) Run(name string, f func(testscript.T)) {
 //	eventually REGEXP COMMAND… the same, again and again until its output matches
 //	kill9 PID                  kills a process and waits until it is dead
 //	pid NAME ID                sets the variable NAME to the process number of a container
-//	image DIR KEY=VALUE…       makes an OCI layout: elf=FILE board= mcu= (manifest annotations), label.board= …
+//	image DIR KEY=VALUE…       makes an OCI layout: elf=FILE or elf:NAME=FILE, board= mcu= (manifest annotations), label.board= …
 //	concurrently N COMMAND…    runs it N times at once, with {} replaced by a number; exactly one must succeed
 //
 // $FW is the folder of firmware, $SYS what comes before /sys and /run. After each
@@ -275,14 +275,18 @@ func writeImage(dir string, args []string) error {
 	for _, a := range args {
 		key, value, _ := strings.Cut(a, "=")
 		switch {
-		case key == "elf":
+		case key == "elf" || strings.HasPrefix(key, "elf:"): // elf:NAME is what it is called in the image
+			name := filepath.Base(value)
+			if _, other, ok := strings.Cut(key, ":"); ok {
+				name = other
+			}
 			b, err := os.ReadFile(value)
 			if err != nil {
 				return err
 			}
 			var layer bytes.Buffer
 			tw := tar.NewWriter(&layer)
-			if err := tw.WriteHeader(&tar.Header{Name: filepath.Base(value), Mode: 0o755, Size: int64(len(b)), Typeflag: tar.TypeReg}); err != nil {
+			if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(b)), Typeflag: tar.TypeReg}); err != nil {
 				return err
 			}
 			if _, err := tw.Write(b); err != nil {
@@ -296,7 +300,7 @@ func writeImage(dir string, args []string) error {
 				return err
 			}
 			d["mediaType"] = "application/vnd.oci.image.layer.v1.tar"
-			layers, entrypoint = append(layers, d), []string{filepath.Base(value)}
+			layers, entrypoint = append(layers, d), []string{filepath.Base(name)}
 		case strings.HasPrefix(key, "label."):
 			labels[strings.TrimPrefix(key, "label.")] = value
 		case strings.HasPrefix(key, "env."):
