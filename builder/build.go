@@ -12,7 +12,6 @@ import (
 
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/image"
-	"github.com/hybrid-containers/hybrid/sdk"
 )
 
 // Result says what was built.
@@ -172,14 +171,8 @@ func (b *build) addSources() error {
 			return err
 		}
 	}
-	if !b.sources.has("sdk") {
-		tree, err := sdk.Sources(r.sdk())
-		if err != nil {
-			return usageErrorf("--sdk: %w", err)
-		}
-		if err := b.sources.input("sdk", tree); err != nil {
-			return err
-		}
+	if err := b.addSDK(); err != nil {
+		return err
 	}
 	for _, v := range b.variants {
 		maps.Copy(v.attrs, b.sources.attrs)

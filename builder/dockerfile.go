@@ -14,7 +14,6 @@ import (
 	"github.com/moby/buildkit/frontend/dockerui"
 
 	"github.com/hybrid-containers/hybrid/dockerfiles"
-	"github.com/hybrid-containers/hybrid/sdk"
 )
 
 // nameArg is the build argument that chooses one of several programs, in our own
@@ -27,6 +26,7 @@ type dockerfile struct {
 	text   []byte
 	folder string // where it is; "": on no disk
 	ours   bool   // one of package dockerfiles
+	sdk    string // the SDK that one of ours is for
 }
 
 // dockerfile finds the request's Dockerfile: the one that is named, else the one in
@@ -51,23 +51,20 @@ func (r *Request) dockerfile(o *origin) (*dockerfile, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
-	return r.sdkDockerfile()
+	name, err := r.detectSDK(o.folder)
+	if err != nil {
+		return nil, err
+	}
+	return sdkDockerfile(name)
 }
 
 // sdkDockerfile is the SDK's own, for projects without one.
-func (r *Request) sdkDockerfile() (*dockerfile, error) {
-	name, text, err := dockerfiles.Lookup(r.sdk())
+func sdkDockerfile(name string) (*dockerfile, error) {
+	file, text, err := dockerfiles.Lookup(name)
 	if err != nil {
-		return nil, usageErrorf("--sdk: %w", err)
+		return nil, err
 	}
-	return &dockerfile{name: name, text: text, ours: true}, nil
-}
-
-func (r *Request) sdk() string {
-	if r.SDK == "" {
-		return sdk.Default
-	}
-	return r.SDK
+	return &dockerfile{name: file, text: text, ours: true, sdk: name}, nil
 }
 
 func readDockerfile(path string) (*dockerfile, error) {

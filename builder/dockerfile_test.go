@@ -9,6 +9,9 @@ import (
 
 func TestDockerfile(t *testing.T) {
 	with, without := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(without, "Makefile"), []byte("include $(SDK)/baremetal.mk\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"Dockerfile", "other"} {
 		if err := os.WriteFile(filepath.Join(with, name), []byte("FROM scratch # "+name), 0o644); err != nil {
 			t.Fatal(err)
@@ -22,6 +25,7 @@ func TestDockerfile(t *testing.T) {
 		{"the project's", Request{Path: with}, dockerfile{name: "Dockerfile", text: []byte("# Dockerfile"), folder: with}},
 		{"named", Request{Path: without, Dockerfile: with + "/other"}, dockerfile{name: "other", text: []byte("# other"), folder: with}},
 		{"the SDK's", Request{Path: without}, dockerfile{name: "baremetal.Dockerfile", text: []byte("baremetal.mk"), ours: true}},
+		{"another SDK's", Request{Path: without, SDK: "zephyr"}, dockerfile{name: "zephyr.Dockerfile", text: []byte("west build"), ours: true}},
 		{"standard input", Request{Path: with, Dockerfile: "-", Stdin: strings.NewReader("FROM x")}, dockerfile{name: "Dockerfile", text: []byte("FROM x")}},
 	} {
 		d, err := c.request.dockerfile(&origin{folder: c.request.Path})

@@ -69,7 +69,7 @@ func (r *Request) fetchedDockerfile(ctx context.Context, f *fetched) (*dockerfil
 	case err == nil:
 		return &dockerfile{name: path.Base(name), text: text}, nil
 	case errors.As(err, &missing) && r.Dockerfile == "":
-		return r.sdkDockerfile()
+		return sdkDockerfile(r.sdk())
 	case errors.As(err, &missing):
 		return nil, fmt.Errorf("%s holds no %s", r.Path, name)
 	}

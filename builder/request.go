@@ -40,7 +40,8 @@ const DefaultPlatform = "linux/arm64"
 type Request struct {
 	Path       string   // build context: a folder, a URL, or "-" for Stdin
 	Dockerfile string   // "": PATH/Dockerfile, else the SDK's; "-": Stdin
-	SDK        string   // "": the default of package sdk
+	SDK        string   // "": the one that the project's files want
+	SDKArchive string   // FILE|URL[,sha256=HEX] of the SDK behind NXP's login; "": none
 	Firmware   string   // the ELF file in the image; "": what ENTRYPOINT names
 	Stage      string   // --target: stage to build; "": the last
 	Platform   string   // "": that of the board's Linux; DefaultPlatform if only the Dockerfile knows the board

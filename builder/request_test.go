@@ -106,6 +106,9 @@ func TestPrepareRefuses(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(dir+"/Makefile", []byte("include $(SDK)/baremetal.mk\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, want string
 		usage      bool
@@ -114,7 +117,8 @@ func TestPrepareRefuses(t *testing.T) {
 		{"no folder", dir + "/nothing: no such file or directory", false, Request{Path: dir + "/nothing"}},
 		{"a file", "is not a folder", false, Request{Path: file}},
 		{"no target", "no target: say which core", false, Request{Path: dir}},
-		{"unknown SDK", `no Dockerfile for SDK "rtos", there are: baremetal`, true, Request{Path: dir, SDK: "rtos", Target: image.Target{Board: "qemu-virt"}}},
+		{"no SDK", "no file that tells the SDK: add one of them, or choose with --sdk baremetal|", false, Request{Path: t.TempDir(), Target: image.Target{Board: "qemu-virt"}}},
+		{"unknown SDK", `unknown SDK "rtos", there are: baremetal`, true, Request{Path: dir, SDK: "rtos", Target: image.Target{Board: "qemu-virt"}}},
 		{"unknown board", `unknown board "x"`, false, Request{Path: dir, Target: image.Target{Board: "x"}}},
 		{"no Dockerfile", dir + "/D: no such file or directory", false, Request{Path: dir, Dockerfile: dir + "/D"}},
 		{"contradiction", "--board/--mcu says board=qemu-virt, --output says board=imx8m-mini", false, Request{

@@ -8,10 +8,7 @@ import (
 )
 
 func TestSources(t *testing.T) {
-	if !slices.Contains(Names(), Default) {
-		t.Fatalf("the default is not among %v", Names())
-	}
-	tree, err := Sources(Default)
+	tree, err := Sources(BareMetal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,11 +31,16 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s is embedded", f)
 		}
 	}
+	for _, name := range Names() {
+		if tree, err := Sources(name); err != nil || (tree != nil) != (name == BareMetal) {
+			t.Errorf("%s: %v, %v", name, tree, err)
+		}
+	}
 }
 
 func TestSourcesUnknown(t *testing.T) {
 	for _, name := range []string{"rtos", "", "..", "baremetal/src"} {
-		if _, err := Sources(name); err == nil || !strings.Contains(err.Error(), "there are: baremetal") {
+		if _, err := Sources(name); err == nil || !strings.Contains(err.Error(), "there are: baremetal, mcuxpresso, stm32cube, zephyr") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -57,7 +58,8 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.StringVar(&r.Load, "load", "", "load the image into an engine: docker, containerd, podman, or whichever answers")
 	f.Lookup("load").NoOptDefVal = "true"
 	f.StringVarP(&r.Dockerfile, "file", "f", "", "Dockerfile (- for standard input; default: PATH/Dockerfile, else the SDK's)")
-	f.StringVar(&r.SDK, "sdk", "", "SDK to build with (default: "+sdk.Default+")")
+	f.StringVar(&r.SDK, "sdk", "", "SDK to build with, without a Dockerfile: "+strings.Join(sdk.Names(), ", ")+" (default: by the project's files)")
+	f.StringVar(&r.SDKArchive, "sdk-archive", "", "archive of the MCUXpresso SDK, FILE|URL[,sha256=HEX]; a URL may need --secret id=nxp_token")
 	f.StringArrayVar(&r.Targets, "target-core", nil, "core to build for, BOARD/MCU[,NAME=VALUE…] with build arguments of its own; several make an index")
 	f.BoolVar(&r.Pack, "pack", false, "put the firmware of several --target-core into one image, not into an index of images")
 	f.StringVar(&r.Firmware, "firmware", "", "the ELF file in the image (default: what ENTRYPOINT names)")

@@ -54,6 +54,7 @@ var rooms = map[string][]string{
 var inTests = map[string][]string{
 	"firmware/check":     {"sim"},
 	"inspect":            {"sim", "builder"},
+	"sdk":                {"board"},
 	"runtime":            {"sim"},
 	"runtime/remoteproc": {"sim", "board"},
 	"runtime/bundle":     {"sim"},

@@ -1,0 +1,5 @@
+#include "fsl_clock.h"
+
+void BOARD_InitDebugConsole(void);
+void BOARD_InitMemory(void);
+void BOARD_RdcInit(void);

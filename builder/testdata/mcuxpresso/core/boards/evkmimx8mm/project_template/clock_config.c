@@ -1,0 +1,3 @@
+#include "clock_config.h"
+
+void BOARD_BootClockRUN(void) {}

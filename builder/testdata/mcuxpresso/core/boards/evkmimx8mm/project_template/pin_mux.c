@@ -1,0 +1,3 @@
+#include "pin_mux.h"
+
+void BOARD_InitBootPins(void) {}

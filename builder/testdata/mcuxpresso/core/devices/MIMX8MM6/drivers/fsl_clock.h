@@ -1,0 +1,1 @@
+#define __WFI() __asm volatile("wfi")

@@ -1,0 +1,8 @@
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR arm)
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+if(NOT DEFINED ENV{ARMGCC_DIR})
+  message(FATAL_ERROR "***Please set ARMGCC_DIR in envionment variables***")
+endif()
+set(CMAKE_C_COMPILER $ENV{ARMGCC_DIR}/bin/arm-none-eabi-gcc)
+set(CMAKE_ASM_COMPILER $ENV{ARMGCC_DIR}/bin/arm-none-eabi-gcc)

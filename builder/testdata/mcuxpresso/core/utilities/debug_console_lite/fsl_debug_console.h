@@ -1,0 +1,2 @@
+int DbgConsole_Printf(const char *format, ...);
+#define PRINTF DbgConsole_Printf

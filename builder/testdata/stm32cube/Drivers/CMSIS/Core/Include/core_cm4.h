@@ -1,0 +1,1 @@
+#define __CM4_REV 1

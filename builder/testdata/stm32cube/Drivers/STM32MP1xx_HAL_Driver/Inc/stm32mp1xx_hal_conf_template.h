@@ -1,0 +1,1 @@
+#define HAL_MODULE_ENABLED

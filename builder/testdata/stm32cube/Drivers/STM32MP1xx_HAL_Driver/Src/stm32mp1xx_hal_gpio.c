@@ -1,0 +1,1 @@
+#include "stm32mp1xx_hal.h"

@@ -1,0 +1,2 @@
+int printk(const char *format, ...);
+int k_msleep(int milliseconds);

@@ -1,0 +1,3 @@
+#include <zephyr/kernel.h>
+
+int main(void) { return printk("Hello World!"); }
