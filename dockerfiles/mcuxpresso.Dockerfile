@@ -102,6 +102,7 @@ COPY --from=download /archive /
 # files, folders and links that stay inside of it are taken.
 FROM tools AS from-archive
 ARG SDK_ARCHIVE_SHA256=""
+ARG SDK_ARCHIVE_LIMIT=2g
 COPY --chmod=755 <<'EOF' /usr/local/bin/unpack-archive
 #!/bin/sh
 set -eu
@@ -112,11 +113,20 @@ if [ -n "$SDK_ARCHIVE_SHA256" ]; then
 	sum=$(sha256sum < "$1" | cut -d' ' -f1)
 	[ "$sum" = "$SDK_ARCHIVE_SHA256" ] || fail "has sha256 $sum, want $SDK_ARCHIVE_SHA256"
 fi
+failed=
 case $(head -c 4 "$1" | od -An -tx1 | tr -d ' ') in
-504b0304) unzip -q "$1" -d /unpack || fail "cannot be unpacked: unzip says why above" ;;
-1f8b*) tar -xzf "$1" --no-same-owner --no-same-permissions -C /unpack || fail "cannot be unpacked: tar says why above" ;;
+504b0304)
+	climber=$(unzip -Z1 "$1" | grep -m 1 -E '^/|(^|/)\.\.(/|$)' || true) # unzip would take it as another name
+	[ -z "$climber" ] || fail "holds a name that leads out of it: $climber"
+	unzip -q "$1" -d /unpack || failed=unzip ;;
+1f8b*)
+	tar -xzf "$1" --no-same-owner --no-same-permissions -C /unpack || failed=tar ;;
 *) fail "is neither zip nor tar.gz: was it a login page that was saved?" ;;
 esac
+if [ -n "$failed" ]; then
+	[ "$(df --output=avail /unpack | tail -n 1)" -gt 0 ] || fail "needs more than $SDK_ARCHIVE_LIMIT: if it is to be trusted, --build-arg SDK_ARCHIVE_LIMIT=…"
+	fail "cannot be unpacked: $failed says why above"
+fi
 odd=$(find /unpack ! -type d ! -type f ! -type l -print -quit)
 [ -z "$odd" ] || fail "holds a device or a pipe: ${odd#/unpack/}"
 find /unpack -type l -exec sh -c 'for l; do case $(readlink -m "$l") in /unpack/*) ;; *) echo "$l leads out of the archive" >&2; exit 1 ;; esac; done' sh {} + ||
@@ -129,7 +139,7 @@ mkdir /sdk
 cp -r --no-dereference --preserve=timestamps "$top/." /sdk/
 EOF
 RUN --mount=type=bind,from=archive,target=/archive \
-    --mount=type=tmpfs,target=/unpack,size=2g unpack-archive
+    --mount=type=tmpfs,target=/unpack,size=${SDK_ARCHIVE_LIMIT} unpack-archive
 
 FROM from-${SDK_FROM} AS source
 
