@@ -66,7 +66,15 @@ sdk-base: $(HYBRID_SDK_BASE)/index.json ## Make the toolchain's base image, an O
 $(HYBRID_SDK_BASE)/index.json: | setup build
 	@echo "==> making the toolchain's base image in $(HYBRID_SDK_BASE) (once, about a minute)"
 	@mkdir -p $(CACHE)
-	@$(SUDO) bin/hybrid sdk base $(HYBRID_SDK_BASE)
+	@$(SUDO) bin/hybrid sdk base $(HYBRID_SDK_BASE) || { \
+		echo "==> the packages of the lock cannot be had (make sdk-lock makes a new one): taking those of today"; \
+		$(SUDO) bin/hybrid sdk base --unpinned $(HYBRID_SDK_BASE); }
+
+.PHONY: sdk-lock
+sdk-lock: setup ## Lock the packages of the toolchain's base image to those of today
+	@$(SUDO) sdk/relock.sh gcc-arm-none-eabi,libnewlib-arm-none-eabi,make > sdk/base-$(shell go env GOARCH).lock.new
+	@mv sdk/base-$(shell go env GOARCH).lock.new sdk/base-$(shell go env GOARCH).lock
+	@sed -i "s/^const lockedOn = .*/const lockedOn = \"$$(date -u +%Y%m%dT000000Z)\"/" sdk/lock.go
 
 .PHONY: release-snapshot
 release-snapshot: $(TOOLS)/goreleaser ## Make the archives of a release in dist/, offline

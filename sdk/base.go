@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +23,18 @@ type Base struct {
 	// RootFS is a tar of a root file system to make the image of; "-" is standard
 	// input. Empty: Debian and basePackages, through mmdebstrap.
 	RootFS string
+	// Snapshot is the date, YYYYMMDD or YYYYMMDDTHHMMSSZ, whose packages are taken from
+	// Debian's snapshots. Empty: the packages of the lock, which are always the same.
+	Snapshot string
+	// Unpinned takes what the mirror has today.
+	Unpinned bool
+	// Mirror is where packages come from; empty: the machine's own mirrors.
+	Mirror string
 	// Progress takes lines for people; nil for none.
 	Progress io.Writer
+
+	lock     []byte   // for tests; nil: the one of this program
+	archives []string // likewise
 }
 
 // bootstrapEnds is how long mmdebstrap has to clean up after a signal before it is
@@ -38,6 +50,31 @@ const (
 // basePackages are what baremetal.Dockerfile installs, so that either base gives
 // the same firmware.
 var basePackages = []string{"gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "make"}
+
+// snapshotDate is what names a snapshot.
+var snapshotDate = regexp.MustCompile(`^[0-9]{8}(T[0-9]{6}Z)?$`)
+
+// Check refuses what contradicts itself.
+func (b *Base) Check() error {
+	var said []string
+	for flag, is := range map[string]bool{"--rootfs": b.RootFS != "", "--snapshot": b.Snapshot != "", "--unpinned": b.Unpinned} {
+		if is {
+			said = append(said, flag)
+		}
+	}
+	slices.Sort(said)
+	switch {
+	case len(said) > 1:
+		return fmt.Errorf("%s: each says which packages, take one", strings.Join(said, " and "))
+	case b.Snapshot != "" && !snapshotDate.MatchString(b.Snapshot):
+		return fmt.Errorf("--snapshot %q: want YYYYMMDD or YYYYMMDDTHHMMSSZ", b.Snapshot)
+	case b.Mirror != "" && (b.RootFS != "" || b.Snapshot != ""):
+		return fmt.Errorf("--mirror is of no use with %s", said[0])
+	case b.Mirror != "" && !strings.HasPrefix(b.Mirror, "http://") && !strings.HasPrefix(b.Mirror, "https://"):
+		return fmt.Errorf("--mirror %q: want http://HOST/debian", b.Mirror)
+	}
+	return nil
+}
 
 // Make writes the layout to the folder dest, which must not exist or be a layout
 // that it replaces, and returns the digest of the image's manifest. With the same
@@ -91,14 +128,14 @@ func (b *Base) write(ctx context.Context, layout string) (digest.Digest, error) 
 	case "":
 		return b.fromDebian(ctx, layout)
 	case "-":
-		return writeLayout(ctx, layout, baseName, os.Stdin)
+		return writeLayout(ctx, layout, baseName, os.Stdin, nil)
 	}
 	f, err := os.Open(b.RootFS)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	dgst, err := writeLayout(ctx, layout, baseName, f)
+	dgst, err := writeLayout(ctx, layout, baseName, f, nil)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", b.RootFS, err)
 	}
@@ -111,12 +148,21 @@ func (b *Base) fromDebian(ctx context.Context, layout string) (_ digest.Digest, 
 		return "", errors.New("the base image is made with mmdebstrap, which is not in PATH: " +
 			"install it (apt-get install mmdebstrap), or give a root file system with --rootfs")
 	}
-	args := []string{"--variant=minbase", "--format=tar", "--include=" + strings.Join(basePackages, ",")}
+	sources, done, err := b.sources(ctx, filepath.Dir(layout))
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	args := []string{
+		"--variant=minbase", "--format=tar", "--include=" + strings.Join(basePackages, ","),
+		// nobody needs a half-made image after a power failure
+		"--dpkgopt=force-unsafe-io",
+	}
 	for _, path := range unread {
 		args = append(args, "--dpkgopt=path-exclude=/"+path)
 	}
 	args = append(args, baseSuite, "-")
-	args = append(args, mirrors(ctx)...)
+	args = append(args, sources...)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -133,7 +179,8 @@ func (b *Base) fromDebian(ctx context.Context, layout string) (_ digest.Digest, 
 	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("mmdebstrap: %w", err)
 	}
-	dgst, err := writeLayout(ctx, layout, baseName, rootfs)
+	// where the packages came from differs between machines, and is none of the image's
+	dgst, err := writeLayout(ctx, layout, baseName, rootfs, map[string]string{"/etc/apt/sources.list": sourcesList})
 	if err != nil {
 		cancel()
 	} else {
@@ -145,6 +192,49 @@ func (b *Base) fromDebian(ctx context.Context, layout string) (_ digest.Digest, 
 	}
 	return dgst, err
 }
+
+// sources are the lines of sources.list that mmdebstrap gets; done removes what they
+// need on disk, which is beside the folder.
+func (b *Base) sources(ctx context.Context, folder string) (lines []string, done func(), err error) {
+	nothing := func() {}
+	switch {
+	case b.Snapshot != "":
+		return snapshotLines(b.Snapshot), nothing, nil
+	case b.Unpinned && b.Mirror != "":
+		return []string{"deb " + b.Mirror + " " + baseSuite + " main"}, nothing, nil
+	case b.Unpinned:
+		return mirrors(ctx), nothing, nil
+	}
+	lock, archives := b.lock, b.archives
+	if lock == nil {
+		if lock, err = lockFor(thisArch); err != nil {
+			return nil, nil, err
+		}
+	}
+	if archives == nil {
+		archives = archivesOf(ctx, b.Mirror)
+	}
+	repository, err := os.MkdirTemp(folder, ".packages.")
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() { os.RemoveAll(repository) }
+	// apt reads it as a user of its own
+	err = os.Chmod(repository, 0o755)
+	if err == nil {
+		err = fetchLocked(ctx, lock, repository, archives)
+	}
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return []string{"deb [trusted=yes] copy:" + repository + " ./"}, done, nil
+}
+
+// sourcesList is the image's own, for steps that install more.
+const sourcesList = "deb http://deb.debian.org/debian " + baseSuite + " main\n" +
+	"deb http://deb.debian.org/debian " + baseSuite + "-updates main\n" +
+	"deb http://deb.debian.org/debian-security " + baseSuite + "-security main\n"
 
 // unread are the files, as patterns of dpkg, that no build of firmware reads: texts,
 // and the libraries of cores that never are remote processors (Cortex-A, Arm9), a

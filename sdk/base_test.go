@@ -225,7 +225,7 @@ func TestFromDebian(t *testing.T) {
 	t.Setenv("ARGS", filepath.Join(dir, "args"))
 	fakeBootstrap(t, `echo "$@" >"$ARGS"; echo "I: working" >&2; cat "$ROOTFS"; head -c 100000 /dev/zero`)
 	var progress bytes.Buffer
-	fromDebian, err := (&Base{Progress: &progress}).Make(t.Context(), filepath.Join(dir, "a"))
+	fromDebian, err := (&Base{Unpinned: true, Progress: &progress}).Make(t.Context(), filepath.Join(dir, "a"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,13 +245,13 @@ func TestFromDebian(t *testing.T) {
 func TestFromDebianFails(t *testing.T) {
 	dir := t.TempDir()
 	fakeBootstrap(t, "echo E: no mirror >&2; exit 25")
-	if _, err := (&Base{}).Make(t.Context(), filepath.Join(dir, "a")); err == nil || !strings.Contains(err.Error(), "mmdebstrap: exit status 25") {
+	if _, err := (&Base{Unpinned: true}).Make(t.Context(), filepath.Join(dir, "a")); err == nil || !strings.Contains(err.Error(), "mmdebstrap: exit status 25") {
 		t.Errorf("error %v", err)
 	}
 	fakeBootstrap(t, "exec sleep 60")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := (&Base{}).Make(ctx, filepath.Join(dir, "a")); err == nil {
+	if _, err := (&Base{Unpinned: true}).Make(ctx, filepath.Join(dir, "a")); err == nil {
 		t.Error("no error of a cancelled run")
 	}
 	t.Setenv("PATH", dir)
@@ -315,10 +315,10 @@ func FuzzCopyTar(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var once, twice bounded
-		if copyTar(t.Context(), &once, bytes.NewReader(text)) != nil {
+		if copyTar(t.Context(), &once, bytes.NewReader(text), nil) != nil {
 			return
 		}
-		if err := copyTar(t.Context(), &twice, bytes.NewReader(once.Bytes())); err != nil {
+		if err := copyTar(t.Context(), &twice, bytes.NewReader(once.Bytes()), nil); err != nil {
 			// everything may have been dropped
 			if once.Len() > 1024 {
 				t.Errorf("the copy cannot be copied: %v", err)

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -23,14 +24,15 @@ import (
 // epoch is the time of everything in the image.
 var epoch = time.Unix(0, 0).UTC()
 
-// writeLayout writes an OCI layout with one image of one layer, the tar rootfs, into
-// the empty folder, and returns the digest of its manifest.
-func writeLayout(ctx context.Context, folder, name string, rootfs io.Reader) (digest.Digest, error) {
+// writeLayout writes an OCI layout with one image of one layer, the tar rootfs with
+// the texts of the files in replaced, into the empty folder, and returns the digest of
+// its manifest.
+func writeLayout(ctx context.Context, folder, name string, rootfs io.Reader, replaced map[string]string) (digest.Digest, error) {
 	blobs := filepath.Join(folder, v1.ImageBlobsDir, digest.SHA256.String())
 	if err := os.MkdirAll(blobs, 0o755); err != nil {
 		return "", err
 	}
-	layer, diffID, err := writeLayer(ctx, blobs, rootfs)
+	layer, diffID, err := writeLayer(ctx, blobs, rootfs, replaced)
 	if err != nil {
 		return "", err
 	}
@@ -82,7 +84,7 @@ func writeLayout(ctx context.Context, folder, name string, rootfs io.Reader) (di
 
 // writeLayer writes rootfs as a blob, and returns it with the digest of what is
 // compressed in it.
-func writeLayer(ctx context.Context, blobs string, rootfs io.Reader) (_ v1.Descriptor, diffID digest.Digest, err error) {
+func writeLayer(ctx context.Context, blobs string, rootfs io.Reader, replaced map[string]string) (_ v1.Descriptor, diffID digest.Digest, err error) {
 	f, err := os.CreateTemp(blobs, ".layer")
 	if err != nil {
 		return v1.Descriptor{}, "", err
@@ -97,7 +99,7 @@ func writeLayer(ctx context.Context, blobs string, rootfs io.Reader) (_ v1.Descr
 	if err != nil {
 		return v1.Descriptor{}, "", err
 	}
-	if err := copyTar(ctx, io.MultiWriter(encoder, diff.Hash()), bufio.NewReaderSize(rootfs, 1<<20)); err != nil {
+	if err := copyTar(ctx, io.MultiWriter(encoder, diff.Hash()), bufio.NewReaderSize(rootfs, 1<<20), replaced); err != nil {
 		return v1.Descriptor{}, "", errors.Join(err, encoder.Close())
 	}
 	if err := errors.Join(encoder.Close(), compressed.Flush(), f.Chmod(0o644)); err != nil {
@@ -113,7 +115,7 @@ func writeLayer(ctx context.Context, blobs string, rootfs io.Reader) (_ v1.Descr
 
 // copyTar copies the files of a root file system that belong into an image, with
 // all that differs between two runs taken out of their headers.
-func copyTar(ctx context.Context, w io.Writer, r io.Reader) error {
+func copyTar(ctx context.Context, w io.Writer, r io.Reader, replaced map[string]string) error {
 	in, out := tar.NewReader(r), tar.NewWriter(w)
 	entries := 0
 	for ; ; entries++ {
@@ -137,6 +139,10 @@ func copyTar(ctx context.Context, w io.Writer, r io.Reader) error {
 		if h.ModTime.After(epoch) {
 			h.ModTime = epoch
 		}
+		text, isReplaced := replaced[path.Clean("/"+h.Name)]
+		if isReplaced {
+			h.Size = int64(len(text))
+		}
 		h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
 		h.Uname, h.Gname = "", ""
 		if err := out.WriteHeader(h); err != nil {
@@ -145,7 +151,11 @@ func copyTar(ctx context.Context, w io.Writer, r io.Reader) error {
 		if h.Size == 0 {
 			continue
 		}
-		if _, err := io.Copy(out, in); err != nil {
+		var from io.Reader = in
+		if isReplaced {
+			from = strings.NewReader(text)
+		}
+		if _, err := io.Copy(out, from); err != nil {
 			return fmt.Errorf("root file system: %s: %w", h.Name, err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestSources(t *testing.T) {
+func TestEmbeddedSources(t *testing.T) {
 	tree, err := Sources(BareMetal)
 	if err != nil {
 		t.Fatal(err)
