@@ -56,11 +56,7 @@ var boardOf = map[string]string{
 func newProject(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "blink")
-	p, err := sdk.NewProject(dir, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Write(dir); err != nil {
+	if err := Init(dir, name, image.Target{Board: boardOf[name]}); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -75,7 +71,7 @@ func TestNewProjects(t *testing.T) {
 			for range 2 {
 				file := filepath.Join(t.TempDir(), "a.tar")
 				r := Request{
-					Path: newProject(t, name), Target: image.Target{Board: boardOf[name]}, NoCacheFilter: []string{"build"},
+					Path: newProject(t, name), NoCacheFilter: []string{"build"},
 					Outputs: []string{"type=oci,dest=" + file},
 				}
 				if dir := tree(t, name); dir != "" {

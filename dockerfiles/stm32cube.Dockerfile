@@ -27,11 +27,11 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 
 FROM toolchain AS fetch
-ARG STM32CUBEMP1_COMMIT
-ARG STM32CUBEMP1_URL
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates git \
  && rm -rf /var/lib/apt/lists/*
+ARG STM32CUBEMP1_COMMIT
+ARG STM32CUBEMP1_URL
 # what was fetched stays in the cache, so that another version fetches what is new alone
 COPY --chmod=755 <<'EOF' /usr/local/bin/fetch-sdk
 #!/bin/sh

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -19,15 +20,20 @@ var templates embed.FS
 
 // Project is a new one, that builds as it stands.
 type Project struct {
-	Name string // of the program: what is left of the folder's name
-	SDK  string
+	Name       string // of the program
+	SDK        string
+	Board, MCU string // by the catalogue's names
 }
 
-// programName is what make, CMake and ENTRYPOINT take as a name without quotes.
-var programName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+// Image is the name of the project's image.
+func (p *Project) Image() string { return strings.ToLower(p.Name) }
+
+// programName is what make, CMake and ENTRYPOINT take as a name without quotes, and
+// what in lower case can name an image.
+var programName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*$`)
 
 // NewProject is the project for a folder: its name becomes the program's.
-func NewProject(folder, sdk string) (*Project, error) {
+func NewProject(folder, sdk, board, mcu string) (*Project, error) {
 	if err := Known(sdk); err != nil {
 		return nil, err
 	}
@@ -37,9 +43,20 @@ func NewProject(folder, sdk string) (*Project, error) {
 	}
 	name := strings.NewReplacer(".", "_", " ", "_").Replace(filepath.Base(abs))
 	if !programName.MatchString(name) {
-		return nil, fmt.Errorf("%s: the folder's name becomes the program's, which is made of letters, digits, - and _, a letter first", folder)
+		return nil, fmt.Errorf("%s: the folder's name becomes the program's, which is made of letters, digits and single - or _ between them, a letter first", folder)
 	}
-	return &Project{Name: name, SDK: sdk}, nil
+	return &Project{Name: name, SDK: sdk, Board: board, MCU: mcu}, nil
+}
+
+// ProjectBoards are the boards that a new project of the SDK builds for, in the
+// order of the table.
+func ProjectBoards(name string) []Board {
+	all := Boards(name)
+	if name != MCUXpresso {
+		return all
+	}
+	// the project says the chip's name to the compiler, and which UART it has
+	return slices.DeleteFunc(all, func(b Board) bool { return b.Device != "MIMX8MM6" })
 }
 
 // Write writes the project's files into folder, which must not exist or be empty.
@@ -69,6 +86,13 @@ func (p *Project) Write(folder string) (err error) {
 	}()
 	tree, err := fs.Sub(templates, path.Join("templates", p.SDK))
 	if err != nil {
+		return err
+	}
+	text, err := p.expand(templates, "templates/hybrid.yaml")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, "hybrid.yaml"), text, 0o666); err != nil {
 		return err
 	}
 	return fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
