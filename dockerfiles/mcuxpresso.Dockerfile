@@ -40,8 +40,8 @@ RUN apt-get update \
 FROM toolchain AS tools
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates cmake curl device-tree-compiler git gperf ninja-build unzip \
-    python3 python3-colorama python3-intelhex python3-packaging python3-pip python3-pyelftools \
-    python3-pykwalify python3-setuptools python3-wheel python3-yaml \
+    python3 python3-colorama python3-dateutil python3-docopt python3-intelhex python3-packaging python3-pip python3-pyelftools \
+    python3-pykwalify python3-ruamel.yaml python3-setuptools python3-wheel python3-yaml \
  && rm -rf /var/lib/apt/lists/*
 
 FROM tools AS from-west
