@@ -331,15 +331,15 @@ func holders(t *testing.T, folder string, texts ...[]byte) (found []string, read
 			}
 			defer z.Close()
 			if plain, err = io.ReadAll(z); err != nil {
-				return nil //nolint:nilerr // of another kind: it was searched as it is
+				return nil // of another kind: it was searched as it is
 			}
 		case bytes.HasPrefix(text, []byte{0x1f, 0x8b}):
 			z, err := gzip.NewReader(bytes.NewReader(text))
 			if err != nil {
-				return nil //nolint:nilerr // likewise
+				return nil // likewise
 			}
 			if plain, err = io.ReadAll(z); err != nil {
-				return nil //nolint:nilerr // likewise
+				return nil // likewise
 			}
 		}
 		if has(text) || has(plain) {

@@ -33,14 +33,17 @@ func TestDetect(t *testing.T) {
 		{"nothing", fstest.MapFS{}, "", nil},
 		{"a folder by that name", fstest.MapFS{"Makefile/x": file("")}, "", nil},
 		{
-			"two", fstest.MapFS{"CMakeLists.txt": file("find_package(Zephyr)"), "a.ioc": file("")}, "",
+			"two",
+			fstest.MapFS{"CMakeLists.txt": file("find_package(Zephyr)"), "a.ioc": file("")},
+			"",
 			[]string{STM32Cube, Zephyr},
 		},
 		{
 			"two signs of one", fstest.MapFS{"armgcc/x": file(""), "CMakeLists.txt": file("mcuxpresso")}, MCUXpresso, nil,
 		},
 		{
-			"the sign is behind what is read", fstest.MapFS{"Makefile": file(strings.Repeat("#\n", maxProjectFile) + "include $(SDK)/baremetal.mk\n")},
+			"the sign is behind what is read",
+			fstest.MapFS{"Makefile": file(strings.Repeat("#\n", maxProjectFile) + "include $(SDK)/baremetal.mk\n")},
 			"", nil,
 		},
 	} {
