@@ -465,3 +465,23 @@ func TestTokenRefused(t *testing.T) {
 		t.Errorf("%v\n%s", err, said)
 	}
 }
+
+// A server that redirects to one without TLS leads to nothing: not even the request
+// without the token is sent there.
+func TestTokenRedirected(t *testing.T) {
+	t.Setenv("TOKEN", "a-token")
+	var asked []string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked = append(asked, fmt.Sprint(r.URL, r.Header))
+	}))
+	defer other.Close()
+	server := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
+	defer server.Close()
+	_, said, err := run(t, Request{
+		Path: newProject(t, sdk.MCUXpresso), Target: image.Target{Board: "imx8m-mini"},
+		SDKArchive: server.URL, Secrets: []string{"id=nxp_token,env=TOKEN"},
+	})
+	if err == nil || !strings.Contains(err.Error(), "fetch-archive") || len(asked) > 0 {
+		t.Errorf("%v, the other server was asked %q\n%s", err, asked, said)
+	}
+}

@@ -214,6 +214,7 @@ func (b *Base) sources(ctx context.Context, folder string) (lines []string, done
 	if archives == nil {
 		archives = archivesOf(ctx, b.Mirror)
 	}
+	fmt.Fprintln(b.Progress, "fetching the packages of the lock")
 	repository, err := os.MkdirTemp(folder, ".packages.")
 	if err != nil {
 		return nil, nil, err
