@@ -1,7 +1,7 @@
 # Firmware on ST's STM32CubeMP1 package, built with make.
 #
 #   hybrid build --board stm32mp157c-dk2 --mcu cortex-m4 FOLDER
-#   docker buildx build -f stm32cube.Dockerfile --platform linux/arm64 --build-arg BOARD=stm32mp157c-dk2 \
+#   docker buildx build -f stm32cube.Dockerfile --platform linux/arm/v7 --build-arg BOARD=stm32mp157c-dk2 \
 #     --build-arg MCU=cortex-m4 --build-arg SDK_BOARD=STM32MP157C-DK2 --build-arg SDK_DEVICE=STM32MP157Cxx FOLDER
 #
 # FOLDER holds a Makefile, or CM4/Makefile, as STM32CubeMX writes it for the toolchain
