@@ -64,10 +64,7 @@ func buildOn(ctx context.Context, r Request, open func(buildkit.Options) (*build
 	}
 	defer b.close()
 
-	r.BuildKit.Waiting = func(dir string) {
-		fmt.Fprintf(r.Stderr, "another build uses %s, waiting for it to end\n", dir)
-	}
-	bk, done, err := open(r.BuildKit)
+	bk, done, err := open(r.announced())
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +73,19 @@ func buildOn(ctx context.Context, r Request, open func(buildkit.Options) (*build
 	}
 	result, err := b.run(ctx, bk)
 	return result, errors.Join(err, done())
+}
+
+// announced are the options for a BuildKit that says which one it is, and what it waits
+// for.
+func (r *Request) announced() buildkit.Options {
+	o := r.BuildKit
+	o.Waiting = func(dir string) {
+		fmt.Fprintf(r.Stderr, "another build uses %s, waiting for it to end\n", dir)
+	}
+	if r.showsProgress() {
+		o.Chosen = func(line string) { fmt.Fprintln(r.Stderr, line) }
+	}
+	return o
 }
 
 func (r *Request) defaults() {
@@ -107,6 +117,9 @@ func prepare(r *Request) (_ *build, err error) {
 	}()
 	if err := r.fill(); err != nil {
 		return nil, err
+	}
+	if err := r.BuildKit.Check(); err != nil {
+		return nil, usageErrorf("--builder: %w", err)
 	}
 	if b.options, err = r.options(); err != nil {
 		return nil, err
@@ -199,11 +212,11 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 		}
 	}()
 	for _, out := range b.outputs {
-		if out.kind == typeImage && bk.Embedded && !out.is(keyPush) {
+		if out.kind == typeImage && !bk.HasImageStore() && !out.is(keyPush) {
 			return nil, errors.New("type=image without push=true: the embedded BuildKit has no image store; " +
 				"use push=true, or type=oci or type=docker with dest=FILE")
 		}
-		d, err := b.request.open(ctx, out)
+		d, err := b.request.open(ctx, out, bk)
 		if err != nil {
 			return nil, err
 		}

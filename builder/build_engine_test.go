@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 			log.Fatal(err)
 		}
 		defer os.RemoveAll(stateDir)
-		if shared, err = buildkit.Open(context.Background(), buildkit.Options{StateDir: stateDir}); err != nil {
+		if shared, err = buildkit.Open(context.Background(), buildkit.Options{Builder: buildkit.UseEmbedded, StateDir: stateDir}); err != nil {
 			log.Fatal(err)
 		}
 		code := m.Run()
@@ -383,7 +383,7 @@ func TestReproducible(t *testing.T) {
 			files[name] = string(text)
 		}
 		result, _, err := run(t, Request{
-			Path: project(t, files), BuildKit: buildkit.Options{StateDir: state},
+			Path: project(t, files), BuildKit: buildkit.Options{Builder: buildkit.UseEmbedded, StateDir: state},
 			Outputs: []string{"type=oci,dest=" + t.TempDir() + "/a.tar"},
 		})
 		if err != nil {
@@ -435,7 +435,7 @@ func TestCancelLeavesNothing(t *testing.T) {
 		Path: dir, Progress: "plain", Stderr: w, NoCache: true,
 		Contexts: []string{"toolchain=oci-layout://" + os.Getenv("HYBRID_SDK_BASE")},
 		Outputs:  []string{"type=oci,tar=false,dest=" + out + "/a"},
-		BuildKit: buildkit.Options{StateDir: state},
+		BuildKit: buildkit.Options{Builder: buildkit.UseEmbedded, StateDir: state},
 	})
 	if !errors.Is(err, stopped) {
 		t.Fatalf("error %v\n%s", err, &w.seen)

@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/console"
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
+
+	"github.com/hybrid-containers/hybrid/builder/buildkit"
 )
 
 // destination is where one exporter writes. Nothing can be seen there before
@@ -24,7 +26,7 @@ type destination struct {
 }
 
 // open prepares where out goes.
-func (r *Request) open(ctx context.Context, out *output) (*destination, error) {
+func (r *Request) open(ctx context.Context, out *output, bk *buildkit.BuildKit) (*destination, error) {
 	d := &destination{
 		entry:  client.ExportEntry{Type: out.kind, Attrs: out.exporterAttrs()},
 		commit: func() error { return nil },
@@ -37,6 +39,13 @@ func (r *Request) open(ctx context.Context, out *output) (*destination, error) {
 		return d, d.toFolder(out.dest)
 	case out.dest != "" && out.dest != toStdout:
 		return d, d.toFile(out.dest)
+	case out.forDocker() && bk.Engine != nil:
+		if bk.Kind == buildkit.Docker && !r.makesIndex() {
+			d.entry = inPlace(d.entry)
+		} else {
+			d.toDocker(ctx, bk.Engine)
+		}
+		return d, nil
 	case out.load != "":
 		e, err := findEngine(ctx, out.load)
 		if err != nil {

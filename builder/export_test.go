@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hybrid-containers/hybrid/builder/buildkit"
 )
 
 func openOutput(t *testing.T, spec string) (*destination, *bytes.Buffer, error) {
@@ -17,7 +19,7 @@ func openOutput(t *testing.T, spec string) (*destination, *bytes.Buffer, error) 
 		t.Fatal(err)
 	}
 	var stdout bytes.Buffer
-	d, err := (&Request{Path: ".", Stdout: &stdout}).open(t.Context(), o)
+	d, err := (&Request{Path: ".", Stdout: &stdout}).open(t.Context(), o, &buildkit.BuildKit{Kind: buildkit.Embedded})
 	return d, &stdout, err
 }
 

@@ -24,6 +24,12 @@ type progress struct {
 	out      io.Writer
 }
 
+// showsProgress reports whether the progress is text for people.
+func (r *Request) showsProgress() bool {
+	mode := progressui.DisplayMode(r.Progress)
+	return mode != progressui.QuietMode && mode != progressui.RawJSONMode
+}
+
 // show starts the display of a build; end must follow.
 func (b *build) show(ctx context.Context) (*progress, error) {
 	p := &progress{statuses: make(chan *client.SolveStatus), ended: make(chan error, 1), out: b.request.Stderr}

@@ -45,15 +45,12 @@ func pullOn(ctx context.Context, r Request, dest string, open func(buildkit.Opti
 	}
 	defer b.close()
 
-	r.BuildKit.Waiting = func(dir string) {
-		fmt.Fprintf(r.Stderr, "another build uses %s, waiting for it to end\n", dir)
-	}
 	if err := os.MkdirAll(filepath.Dir(filepath.Clean(dest)), 0o777); err != nil {
 		return err
 	}
 	temporary := besides(dest)
 	defer os.RemoveAll(temporary)
-	bk, done, err := open(r.BuildKit)
+	bk, done, err := open(r.announced())
 	if err != nil {
 		return err
 	}

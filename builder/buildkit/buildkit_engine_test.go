@@ -16,7 +16,7 @@ import (
 func BenchmarkOpenClose(b *testing.B) {
 	dir := b.TempDir()
 	for b.Loop() {
-		bk, err := Open(b.Context(), Options{StateDir: dir})
+		bk, err := Open(b.Context(), Options{Builder: UseEmbedded, StateDir: dir})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -31,12 +31,12 @@ func BenchmarkOpenClose(b *testing.B) {
 func TestOpenCloseLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	cycle := func() {
-		bk, err := Open(t.Context(), Options{StateDir: dir})
+		bk, err := Open(t.Context(), Options{Builder: UseEmbedded, StateDir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bk.Embedded {
-			t.Error("not embedded")
+		if bk.Kind != Embedded {
+			t.Errorf("kind %s", bk.Kind)
 		}
 		if _, err := bk.ListWorkers(t.Context()); err != nil {
 			t.Error(err)
@@ -99,18 +99,18 @@ func isTimer(stack string) bool {
 
 func TestOpenWaits(t *testing.T) {
 	dir := t.TempDir()
-	first, err := Open(t.Context(), Options{StateDir: dir})
+	first, err := Open(t.Context(), Options{Builder: UseEmbedded, StateDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	waiting := make(chan string, 2)
-	o := Options{StateDir: dir, Waiting: func(dir string) { waiting <- dir }}
+	o := Options{Builder: UseEmbedded, StateDir: dir, Waiting: func(dir string) { waiting <- dir }}
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stopped := errors.New("no time")
 	go func() { <-waiting; cancel(stopped) }()
-	if _, err := Open(ctx, o); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want that the wait was cancelled", err)
+	if _, err := Open(ctx, o); !errors.Is(err, stopped) {
+		t.Errorf("error %v, want why the wait was cancelled", err)
 	}
 
 	opened := make(chan error, 1)
@@ -146,7 +146,7 @@ func TestOpenFailsCleanly(t *testing.T) {
 		t.Fatal(err)
 	}
 	// a cache that cannot be read must not keep anybody from building, or say so
-	bk, err := Open(t.Context(), Options{StateDir: dir})
+	bk, err := Open(t.Context(), Options{Builder: UseEmbedded, StateDir: dir})
 	if err == nil {
 		if err := bk.Close(); err != nil {
 			t.Error(err)
@@ -155,7 +155,7 @@ func TestOpenFailsCleanly(t *testing.T) {
 		t.Errorf("error %q does not name the folder", err)
 	}
 	// whatever happened, the folder is free again
-	if l, err := lockState(t.Context(), dir, func(string) { t.Error("the folder is still locked") }); err != nil {
+	if l, err := lockState(t.Context(), dir, func(string) { t.Error("the folder is still locked") }, nil); err != nil {
 		t.Error(err)
 	} else if err := l.Unlock(); err != nil {
 		t.Error(err)

@@ -17,7 +17,7 @@ func TestOpenCannot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		want = ErrNeedsRoot
 	}
-	_, err := Open(t.Context(), Options{StateDir: dir})
+	_, err := Open(t.Context(), Options{Builder: UseEmbedded, StateDir: dir})
 	if !errors.Is(err, want) || !strings.Contains(err.Error(), "BUILDKIT_HOST") {
 		t.Errorf("error %v, want %v", err, want)
 	}
@@ -40,14 +40,14 @@ func TestOpenAddress(t *testing.T) {
 
 func TestLockState(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	first, err := lockState(t.Context(), dir, func(string) { t.Error("waits for nobody") })
+	first, err := lockState(t.Context(), dir, func(string) { t.Error("waits for nobody") }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	waits := 0
 	ctx, cancel := context.WithTimeout(t.Context(), 2*lockPoll)
 	defer cancel()
-	if _, err := lockState(ctx, dir, func(string) { waits++ }); !errors.Is(err, context.DeadlineExceeded) || waits != 1 {
+	if _, err := lockState(ctx, dir, func(string) { waits++ }, nil); !errors.Is(err, context.DeadlineExceeded) || waits != 1 {
 		t.Errorf("error %v after %d notices, want one and the end of the context", err, waits)
 	}
 	time.AfterFunc(lockPoll, func() {
@@ -55,7 +55,7 @@ func TestLockState(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	second, err := lockState(t.Context(), dir, nil)
+	second, err := lockState(t.Context(), dir, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestLockState(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lockState(t.Context(), filepath.Join(file, "x"), nil); err == nil || !strings.Contains(err.Error(), "not a directory") {
+	if _, err := lockState(t.Context(), filepath.Join(file, "x"), nil, nil); err == nil || !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("below a file: %v", err)
 	}
 }

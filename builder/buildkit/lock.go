@@ -15,22 +15,32 @@ import (
 const lockPoll = 50 * time.Millisecond
 
 // lockState makes dir and takes it for this process. While another one has it,
-// lockState waits, after one call to waiting, until ctx ends.
-func lockState(ctx context.Context, dir string, waiting func(string)) (*flock.Flock, error) {
+// lockState waits, after one call to waiting, until ctx ends, or until served, if
+// not nil, says that the other one is a server whose BuildKit can be used: then the
+// lock is nil.
+func lockState(ctx context.Context, dir string, waiting func(string), served func() bool) (*flock.Flock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	// the name that buildkitd uses, so that the two never share a folder
 	lock := flock.New(filepath.Join(dir, "buildkitd.lock"))
-	ok, err := lock.TryLock()
-	if err == nil && !ok {
-		if waiting != nil {
-			waiting(dir)
+	for said := false; ; {
+		if served != nil && served() {
+			return nil, nil
 		}
-		ok, err = lock.TryLockContext(ctx, lockPoll)
+		if ok, err := lock.TryLock(); err != nil {
+			return nil, fmt.Errorf("lock state folder %s: %w", dir, err)
+		} else if ok {
+			return lock, nil
+		}
+		if !said && waiting != nil {
+			waiting(dir)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("lock state folder %s: %w", dir, context.Cause(ctx))
+		case <-time.After(lockPoll):
+		}
 	}
-	if err != nil || !ok {
-		return nil, fmt.Errorf("lock state folder %s: %w", dir, err)
-	}
-	return lock, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/gofrs/flock"
 	"github.com/moby/buildkit/cache/remotecache"
 	inlinecache "github.com/moby/buildkit/cache/remotecache/inline"
 	localcache "github.com/moby/buildkit/cache/remotecache/local"
@@ -33,10 +35,13 @@ import (
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // the codec that buildkitd uses
 	"github.com/moby/buildkit/util/network/netproviders"
 	"github.com/moby/buildkit/util/tracing/detect"
+	"github.com/moby/buildkit/version"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
 	"github.com/moby/buildkit/worker/runc"
+	"github.com/moby/sys/userns"
 	"go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 )
@@ -54,9 +59,23 @@ const (
 	pipeSize = 1 << 20
 )
 
+// ErrNeedsRunc reports that there is no runc for the embedded BuildKit.
+var ErrNeedsRunc = errors.New("the embedded BuildKit needs runc in PATH: " +
+	"install it (apt-get install runc), or set BUILDKIT_HOST to the address of a running BuildKit")
+
+func findRunc() (string, error) {
+	name, err := exec.LookPath("runc")
+	if err != nil {
+		return "", ErrNeedsRunc
+	}
+	return name, nil
+}
+
 // server is a BuildKit in this process.
 type server struct {
-	listener *bufconn.Listener
+	rpc     *grpc.Server
+	serving errgroup.Group
+	pipe    *bufconn.Listener // for this process alone
 	// closers undo what start did, last first
 	closers []func() error
 }
@@ -73,26 +92,18 @@ func (s *server) Close() error {
 	return errors.Join(errs...)
 }
 
-// startServer starts a BuildKit that keeps its state in dir.
-func startServer(ctx context.Context, dir string, waiting func(string)) (_ *server, err error) {
-	if os.Geteuid() != 0 {
-		return nil, ErrNeedsRoot
+// startServer starts a BuildKit that keeps its state in dir, which lock holds. It is
+// reached through s.pipe.
+func startServer(dir, runcPath string, lock *flock.Flock, options ...grpc.ServerOption) (_ *server, err error) {
+	s := &server{pipe: bufconn.Listen(pipeSize)}
+	if err := keepRuncApart(); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
 	}
-	runcPath, err := exec.LookPath("runc")
-	if err != nil {
-		return nil, ErrNeedsRunc
-	}
-	s := &server{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-
-	lock, err := lockState(ctx, dir, waiting)
-	if err != nil {
-		return nil, err
-	}
 	s.onClose(lock.Unlock)
 
 	controller, err := s.newController(dir, runcPath)
@@ -100,28 +111,38 @@ func startServer(ctx context.Context, dir string, waiting func(string)) (_ *serv
 		return nil, fmt.Errorf("embedded BuildKit in %s: %w", dir, err)
 	}
 
-	rpc := grpc.NewServer(
+	s.rpc = grpc.NewServer(append(options,
 		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor),
 		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
-	)
-	controller.Register(rpc)
-	s.listener = bufconn.Listen(pipeSize)
-	served := make(chan error, 1)
-	go func() { served <- rpc.Serve(s.listener) }()
+		// else a build that Stop cancels may outlive its controller
+		grpc.WaitForHandlers(true),
+	)...)
+	controller.Register(s.rpc)
 	s.onClose(func() error {
 		stopped := make(chan struct{})
-		go func() { rpc.GracefulStop(); close(stopped) }()
+		go func() { s.rpc.GracefulStop(); close(stopped) }()
 		select {
 		case <-stopped:
 		case <-time.After(stopGrace):
-			rpc.Stop()
+			s.rpc.Stop()
 			<-stopped
 		}
-		return <-served
+		return s.serving.Wait()
 	})
+	s.serve(s.pipe)
 	return s, nil
+}
+
+// serve answers those who connect to l, and closes it with s.
+func (s *server) serve(l net.Listener) {
+	s.serving.Go(func() error {
+		if err := s.rpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil
+	})
 }
 
 // newController makes BuildKit's controller with one worker, and arranges for
@@ -129,6 +150,9 @@ func startServer(ctx context.Context, dir string, waiting func(string)) (_ *serv
 func (s *server) newController(dir, runcPath string) (_ *control.Controller, err error) {
 	if detect.Recorder == nil { // else every build warns that there is no recorder
 		detect.Recorder = detect.NewTraceRecorder()
+	}
+	if v := moduleVersion(); version.Version != v { // else it says v0.0.0+unknown of itself
+		version.Version = v
 	}
 	var opened []func() error // what the controller will close once it exists
 	defer func() {
@@ -145,7 +169,7 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 		return nil, err
 	}
 	hosts := RegistryHosts()
-	opt, err := runc.NewWorkerOpt(dir, s.snapshotter(dir), false, oci.ProcessSandbox, nil, nil,
+	opt, err := runc.NewWorkerOpt(dir, s.snapshotter(dir), userns.RunningInUserNS(), oci.ProcessSandbox, nil, nil,
 		// host: compile steps reach the network as the user's own commands do
 		netproviders.Opt{Mode: "host"}, nil, runcPath, "", false, nil, "", "", nil)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybrid-containers/hybrid/builder"
-	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/sdk"
 )
 
@@ -27,7 +26,9 @@ labels and environment, before anything is exported.
 
 What a project's hybrid.yaml says need not be said here; flags come before it.
 
-BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HOST.`,
+BuildKit is the one at BUILDKIT_HOST, else that of the Docker Engine if it has the
+containerd image store, else the embedded one, which takes runc, and root or
+rootlesskit. --builder chooses.`,
 		Example: `  hybrid build --board imx8m-mini --mcu cortex-m4 -t hello examples/hello_world
   hybrid build -o type=oci,dest=hello,tar=false,board=imx8m-mini examples/hello_world
   hybrid build -t registry.example/hello --push examples/hello_world`,
@@ -93,8 +94,7 @@ BuildKit is embedded, which takes root and runc; or it is the one at BUILDKIT_HO
 	f.BoolVarP(&quiet, "quiet", "q", false, "print the image's ID alone")
 	f.StringVar(&r.MetadataFile, "metadata-file", "", "write what was built to this file, as JSON")
 	f.StringVar(&r.IIDFile, "iidfile", "", "write the image's ID to this file")
-	f.StringVar(&r.BuildKit.StateDir, "state", envOr("HYBRID_STATE", buildkit.DefaultStateDir), "folder of the embedded BuildKit's cache (HYBRID_STATE)")
-	r.BuildKit.Address = os.Getenv("BUILDKIT_HOST")
+	builderFlags(f, &r.BuildKit)
 	return cmd
 }
 

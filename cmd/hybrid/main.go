@@ -64,7 +64,7 @@ func root() *cobra.Command {
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &builder.UsageError{Err: err} })
-	cmd.AddCommand(buildCommand(), initCommand(), inspectCommand(), boardsCommand(), sdkCommand(), schemaCommand(), versionCommand())
+	cmd.AddCommand(buildCommand(), initCommand(), inspectCommand(), boardsCommand(), builderCommand(), sdkCommand(), schemaCommand(), versionCommand())
 	return cmd
 }
 

@@ -3,14 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hybrid-containers/hybrid/builder"
-	"github.com/hybrid-containers/hybrid/builder/buildkit"
 	"github.com/hybrid-containers/hybrid/dockerfiles"
 	"github.com/hybrid-containers/hybrid/sdk"
 )
@@ -123,8 +121,7 @@ The folder is printed.`,
 	f.StringArrayVar(&r.Contexts, "build-context", nil, "named context, NAME=docker-image://…|oci-layout://…|URL|FOLDER")
 	f.BoolVar(&r.NoCache, "no-cache", false, "fetch everything again")
 	f.StringVar(&r.Progress, "progress", "auto", "how progress is shown: auto, plain, tty, quiet or rawjson")
-	f.StringVar(&r.BuildKit.StateDir, "state", envOr("HYBRID_STATE", buildkit.DefaultStateDir), "folder of the embedded BuildKit's cache (HYBRID_STATE)")
-	r.BuildKit.Address = os.Getenv("BUILDKIT_HOST")
+	builderFlags(f, &r.BuildKit)
 	return cmd
 }
 
