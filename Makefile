@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 export CGO_ENABLED := 0
 export HYBRID_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hybrid
 export HYBRID_SDK_BASE := $(HYBRID_CACHE)/sdk-base
+export HYBRID_ENGINES := $(HYBRID_CACHE)/engines
 CACHE := $(HYBRID_CACHE)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -90,9 +91,34 @@ test-unit: $(TOOLS)/gotestsum ## Tests that need nothing but Go
 	@$(GOTESTSUM) ./...
 
 .PHONY: test-build
-test-build: setup build sdk-base $(TOOLS)/gotestsum ## Tests of the builder with the embedded BuildKit (root)
+test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the builder with every BuildKit (root)
 	@echo "==> builds with BuildKit"
-	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./inspect/... ./sdk/... ./test/scripts/...
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./inspect/... ./sdk/... ./test/scripts/... ./test/builders/...
+
+# What the tests start is pinned in tools/engines; nothing of it is installed, so that
+# nothing starts by itself.
+.PHONY: engines
+engines: $(HYBRID_ENGINES)/buildkitd $(HYBRID_ENGINES)/containerd $(HYBRID_ENGINES)/dockerd $(HYBRID_ENGINES)/debian/usr/sbin/dockerd ## Build buildkitd and Docker for the tests (once, some minutes)
+	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
+
+ENGINE_buildkitd := buildkit github.com/moby/buildkit cmd/buildkitd version.Version
+ENGINE_containerd := buildkit github.com/containerd/containerd/v2 cmd/containerd version.Version
+ENGINE_dockerd := docker github.com/moby/moby/v2 cmd/dockerd dockerversion.Version
+
+$(HYBRID_ENGINES)/%: tools/engines/buildkit/go.mod tools/engines/docker/go.mod
+	@echo "==> building $* (once)"
+	@mkdir -p $(@D)
+	@set -- $(ENGINE_$*); cd tools/engines/$$1; version=$$(go list -m -f '{{.Version}}' $$2); \
+		go build -trimpath -ldflags "-s -w -X $$2/$$4=$${version#v}" -o $@ $$2/$$3
+
+# Debian's Docker is an old one, without the containerd image store.
+$(HYBRID_ENGINES)/debian/usr/sbin/dockerd:
+	@echo "==> fetching Debian's docker.io (once)"
+	@$(SUDO) apt-get update -q >/dev/null
+	@DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends libdevmapper1.02.1 >/dev/null
+	@rm -rf $(HYBRID_ENGINES)/debian.new; mkdir -p $(HYBRID_ENGINES)/debian.new
+	@cd $(HYBRID_ENGINES)/debian.new && apt-get download -q docker.io && dpkg-deb -x docker.io_*.deb . && rm docker.io_*.deb
+	@rm -rf $(HYBRID_ENGINES)/debian; mv $(HYBRID_ENGINES)/debian.new $(HYBRID_ENGINES)/debian
 
 .PHONY: test-kernel
 test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated and on virtual boards (root, QEMU)
