@@ -16,5 +16,5 @@ func TestBuild(t *testing.T) {
 	if base == "" {
 		t.Fatal("HYBRID_SDK_BASE must name the OCI layout that hybrid sdk base makes")
 	}
-	testscript.Run(t, params("build", "HYBRID_STATE="+t.TempDir(), "BASE=toolchain=oci-layout://"+base))
+	testscript.Run(t, params("build", "HYBRID_BUILDER=embedded", "HYBRID_STATE="+t.TempDir(), "BASE=toolchain=oci-layout://"+base))
 }
