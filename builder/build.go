@@ -19,12 +19,15 @@ type Result struct {
 	Targets []image.Target // as they stand in the image, in the order of the request
 	// Response is what BuildKit's exporters say: containerimage.digest and others.
 	Response map[string]string
+
+	inDocker bool // an engine with the containerd image store built it
 }
 
-// ID is what Docker calls the image's ID: the digest of its config, or of its
-// manifest or index; empty if nothing was made into an image.
+// ID is what Docker calls the image's ID: the digest of its config, or with the
+// containerd image store that of its manifest or index; empty if nothing was made
+// into an image.
 func (r *Result) ID() string {
-	if id := r.Response[exptypes.ExporterImageConfigDigestKey]; id != "" {
+	if id := r.Response[exptypes.ExporterImageConfigDigestKey]; id != "" && !r.inDocker {
 		return id
 	}
 	return r.Response[exptypes.ExporterImageDigestKey]
@@ -233,7 +236,7 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 	}
 	done = true
 	b.report(destinations)
-	result := &Result{Response: response}
+	result := &Result{Response: response, inDocker: bk.Kind == buildkit.Docker}
 	for _, v := range b.variants {
 		result.Targets = append(result.Targets, v.target.Target)
 	}

@@ -220,12 +220,15 @@ func TestSameImage(t *testing.T) {
 			if c.inDocker == nil {
 				return
 			}
-			loaded := b.build(t, "--tag", "hello:1")
+			loaded := b.build(t, "--tag", "hello:1", "--iidfile", out+"/iid")
 			if loaded.config != want.config {
 				t.Errorf("config %s, want %s", loaded.config, want.config)
 			}
 			i := inspect(t, dockerHost(b), "hello:1")
 			c.inDocker(t, i, loaded)
+			if id := string(read(t, out+"/iid")); id != i.ID {
+				t.Errorf("--iidfile has %s, the engine %s", id, i.ID)
+			}
 			if i.Architecture != "arm64" || i.Config.Labels["board"] != "imx8m-mini" || i.Config.Labels["mcu"] != "cortex-m4" {
 				t.Errorf("the engine has %+v", i)
 			}

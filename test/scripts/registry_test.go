@@ -43,7 +43,7 @@ func TestRegistry(t *testing.T) {
 	t.Cleanup(secure.Close)
 	host := strings.TrimPrefix(secure.URL, "https://")
 
-	p := params("registry", "HYBRID_STATE="+t.TempDir(), "BASE=toolchain=oci-layout://"+base,
+	p := params("registry", "HYBRID_BUILDER=embedded", "HYBRID_STATE="+t.TempDir(), "BASE=toolchain=oci-layout://"+base,
 		"PLAIN="+strings.TrimPrefix(plain.URL, "http://"), "SECURE="+host)
 	setup := p.Setup
 	p.Setup = func(e *testscript.Env) error {
