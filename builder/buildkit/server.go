@@ -28,6 +28,7 @@ import (
 	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
+	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
@@ -175,6 +176,7 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 	if err != nil {
 		return nil, err
 	}
+	opt.ContentStore = containerdsnapshot.NewContentStore(anew{opt.ContentStore.Store}, opt.ContentStore.Namespace())
 	opt.RegistryHosts = hosts
 	opt.BuildkitVersion = client.BuildkitVersion{Package: "github.com/moby/buildkit", Version: moduleVersion()}
 	opt.GCPolicy = []client.PruneInfo{{All: true, MaxUsedSpace: cacheMax, ReservedSpace: cacheKeep}}
