@@ -58,6 +58,7 @@ func TestSteps(t *testing.T) {
 		want          []string
 	}{
 		{"hosts", "cat /etc/hosts", Request{Steps: Steps{AddHosts: []string{"gate:10.1.2.3"}}}, []string{"10.1.2.3", "gate"}},
+		{"network of the host", "ls /sys/class/net | wc -l", Request{Steps: Steps{Network: "host"}}, []string{"\n"}},
 		{"no network", "cat /proc/net/dev | wc -l", Request{Steps: Steps{Network: "none"}}, []string{" 3\n"}}, // two lines of heading, lo
 		{"limits", "ulimit -Sn; ulimit -Hn", Request{Steps: Steps{ULimits: []string{"nofile=123:456"}}}, []string{" 123\n", " 456\n"}},
 		{"memory", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; true", Request{Steps: Steps{Resources: []string{"memory=64m"}}}, []string{" 67108864\n"}},
@@ -71,6 +72,19 @@ func TestSteps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a step may do beyond the usual must be allowed by name.
+func TestAllow(t *testing.T) {
+	const mount, command = "--security=insecure", "grep CapEff /proc/self/status && exit 3"
+	dir := step(t, mount, command)
+	if _, _, err := run(t, Request{Path: dir}); err == nil || !strings.Contains(err.Error(), "security.insecure is not allowed") {
+		t.Errorf("without --allow: %v", err)
+	}
+	_, said, err := run(t, Request{Path: dir, Progress: "plain", Steps: Steps{Allow: []string{"security.insecure"}}})
+	if err == nil || !strings.Contains(err.Error(), "exit code: 3") || !strings.Contains(said, "CapEff:") {
+		t.Errorf("with --allow: %v\n%s", err, said)
 	}
 }
 

@@ -78,7 +78,7 @@ type Request struct {
 	MetadataFile string // "": none
 	IIDFile      string // "": none
 
-	// BuildKit says where to build. Its Waiting is set by Build.
+	// BuildKit says where to build. Its functions are set by Build.
 	BuildKit buildkit.Options
 
 	targetsFrom string // where Targets come from, for messages; "": the flag

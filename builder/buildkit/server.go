@@ -5,42 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/defaults"
-	"github.com/containerd/containerd/v2/plugins/snapshots/native"
-	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
-	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/gofrs/flock"
 	"github.com/moby/buildkit/cache/remotecache"
 	inlinecache "github.com/moby/buildkit/cache/remotecache/inline"
 	localcache "github.com/moby/buildkit/cache/remotecache/local"
 	registrycache "github.com/moby/buildkit/cache/remotecache/registry"
-	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/control"
-	"github.com/moby/buildkit/executor/oci"
 	"github.com/moby/buildkit/frontend"
 	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
-	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/entitlements"
 	"github.com/moby/buildkit/util/grpcerrors"
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // the codec that buildkitd uses
-	"github.com/moby/buildkit/util/network/netproviders"
 	"github.com/moby/buildkit/util/tracing/detect"
 	"github.com/moby/buildkit/version"
 	"github.com/moby/buildkit/worker"
-	"github.com/moby/buildkit/worker/base"
-	"github.com/moby/buildkit/worker/runc"
-	"github.com/moby/sys/userns"
 	"go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -170,18 +159,7 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 		return nil, err
 	}
 	hosts := RegistryHosts()
-	opt, err := runc.NewWorkerOpt(dir, s.snapshotter(dir), userns.RunningInUserNS(), oci.ProcessSandbox, nil, nil,
-		// host: compile steps reach the network as the user's own commands do
-		netproviders.Opt{Mode: "host"}, nil, runcPath, "", false, nil, "", "", nil)
-	if err != nil {
-		return nil, err
-	}
-	opt.ContentStore = containerdsnapshot.NewContentStore(anew{opt.ContentStore.Store}, opt.ContentStore.Namespace())
-	opt.RegistryHosts = hosts
-	opt.BuildkitVersion = client.BuildkitVersion{Package: "github.com/moby/buildkit", Version: moduleVersion()}
-	opt.GCPolicy = []client.PruneInfo{{All: true, MaxUsedSpace: cacheMax, ReservedSpace: cacheKeep}}
-	// the worker outlives the call that starts it: Close ends it, not a context
-	w, err := base.NewWorker(context.Background(), opt)
+	w, err := s.newWorker(dir, runcPath)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +198,10 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 			"registry": registrycache.ResolveCacheImporterFunc(sessions, w.ContentStore(), hosts),
 			"local":    localcache.ResolveCacheImporterFunc(sessions),
 		},
+		// this machine's user asks, who is root where it matters; --allow is asked too
+		Entitlements: []string{
+			entitlements.EntitlementNetworkHost.String(), entitlements.EntitlementSecurityInsecure.String(), entitlements.EntitlementDevice.String(),
+		},
 		HistoryDB:      history,
 		CacheStore:     cache,
 		LeaseManager:   w.LeaseManager(),
@@ -233,27 +215,6 @@ func (s *server) newController(dir, runcPath string) (_ *control.Controller, err
 	s.onClose(controller.Close) // closes worker, cache and history too
 	s.onClose(func() error { stop(); return nil })
 	return controller, nil
-}
-
-// snapshotter is overlayfs where the file system of dir can do it, else copies. The
-// worker never closes its snapshotter, whose database would stay locked until the
-// process ends, so s does.
-func (s *server) snapshotter(dir string) runc.SnapshotterFactory {
-	name, open := "overlayfs", func(root string) (snapshots.Snapshotter, error) {
-		return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
-	}
-	// the check mounts and unmounts, 40 ms: more than all else that a start does. A
-	// folder that was used with overlayfs before has passed it.
-	if _, err := os.Stat(filepath.Join(dir, "runc-"+name)); err != nil && overlayutils.Supported(dir) != nil {
-		name, open = "native", native.NewSnapshotter
-	}
-	return runc.SnapshotterFactory{Name: name, New: func(root string) (snapshots.Snapshotter, error) {
-		opened, err := open(root)
-		if err == nil {
-			s.onClose(opened.Close)
-		}
-		return opened, err
-	}}
 }
 
 // moduleVersion is the version of BuildKit that this binary was built with.
