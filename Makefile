@@ -102,6 +102,7 @@ engines: $(HYBRID_ENGINES)/buildkitd $(HYBRID_ENGINES)/containerd $(HYBRID_ENGIN
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
 
 ENGINE_buildkitd := buildkit github.com/moby/buildkit cmd/buildkitd version.Version
+ENGINE_buildctl := buildkit github.com/moby/buildkit cmd/buildctl version.Version
 ENGINE_containerd := buildkit github.com/containerd/containerd/v2 cmd/containerd version.Version
 ENGINE_dockerd := docker github.com/moby/moby/v2 cmd/dockerd dockerversion.Version
 
@@ -135,9 +136,9 @@ fuzz: ## Fuzz each parser of foreign bytes for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: setup build ## Measure the runtime beside runc; prints ratios
+bench: setup build sdk-base $(HYBRID_ENGINES)/buildkitd $(HYBRID_ENGINES)/buildctl ## Measure the runtime beside runc and builds beside buildctl; prints ratios
 	@[ -x /usr/bin/time ] || { $(SUDO) apt-get update -q; $(SUDO) apt-get install -y -q --no-install-recommends time; }
-	@go run ./test/bench
+	@$(SUDO) go run ./test/bench $(BENCH)
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check style and what linters find

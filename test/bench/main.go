@@ -31,13 +31,19 @@ import (
 )
 
 func main() {
-	runs := flag.Int("runs", 21, "how often each verb is run; the median counts")
+	runs := flag.Int("runs", 21, "how often each verb and each build is run; the median counts")
 	flag.Parse()
+	what := flag.Arg(0) // runtime or build; both if it is not said
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	if err := bench(ctx, *runs); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	for name, f := range map[string]func(context.Context, int) error{"runtime": bench, "build": benchBuild} {
+		if what != "" && what != name {
+			continue
+		}
+		if err := f(ctx, *runs); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", name, err)
+			os.Exit(1)
+		}
 	}
 }
 
