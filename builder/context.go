@@ -12,11 +12,8 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/moby/buildkit/client/llb"
-	"github.com/moby/buildkit/client/ociindex"
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/fsutil"
 )
 
@@ -26,7 +23,7 @@ type sources struct {
 	mounts map[string]fsutil.FS     // folders of this machine
 	stores map[string]content.Store // OCI layouts of this machine
 	inputs map[string]llb.State     // files that are on no disk
-	// cleanup removes what opening the layouts left in them
+	// cleanup closes and removes what was opened and made
 	cleanup []func()
 }
 
@@ -116,14 +113,13 @@ func (s *sources) layout(ref string) (string, error) {
 			folder, tag = folder[:i], folder[i+1:]
 		}
 	}
-	switch info, err := os.Stat(filepath.Join(folder, v1.ImageLayoutFile)); {
-	case err != nil:
-		return "", fmt.Errorf("%s is not a folder with an OCI layout: %w", folder, reason(err))
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s is not a folder with an OCI layout: %s is not a file", folder, v1.ImageLayoutFile)
+	l, err := openLayout(folder)
+	if err != nil {
+		return "", err
 	}
+	s.cleanup = append(s.cleanup, func() { _ = l.Close() })
 	if !hasDigest {
-		d, err := layoutDigest(folder, tag)
+		d, err := l.digest(tag)
 		if err != nil {
 			return "", err
 		}
@@ -131,35 +127,9 @@ func (s *sources) layout(ref string) (string, error) {
 	} else if err := digest.Digest(dgst).Validate(); err != nil {
 		return "", fmt.Errorf("%s: %w", ref, err)
 	}
-	store, err := local.NewStore(folder)
-	if err != nil {
-		return "", fmt.Errorf("OCI layout %s: %w", folder, err)
-	}
-	// the store makes a folder for writing, which fails unless it is empty
-	s.cleanup = append(s.cleanup, func() { _ = os.Remove(filepath.Join(folder, "ingest")) })
 	id := fmt.Sprintf("layout%d", len(s.stores))
-	s.stores[id] = store
+	s.stores[id] = l
 	return id + "@" + dgst, nil
-}
-
-// layoutDigest finds the image in an OCI layout: by its tag, else the only one,
-// else the one tagged latest.
-func layoutDigest(folder, tag string) (digest.Digest, error) {
-	index := ociindex.NewStoreIndex(folder)
-	if tag == "" {
-		if d, err := index.GetSingle(); err == nil && d != nil {
-			return d.Digest, nil
-		}
-		tag = "latest"
-	}
-	d, err := index.Get(tag)
-	if err != nil {
-		return "", fmt.Errorf("OCI layout %s: %w", folder, err)
-	}
-	if d == nil {
-		return "", fmt.Errorf("OCI layout %s has no image %q: add :TAG or @DIGEST", folder, tag)
-	}
-	return d.Digest, nil
 }
 
 // input gives the front end the files of tree as the named context name. They
