@@ -39,7 +39,7 @@ type build struct {
 	options    *options
 	outputs    []*output
 	origin     *origin
-	dockerfile *dockerfile // nil while it is where BuildKit has to look
+	dockerfile *dockerfile // nil until locate where BuildKit has to fetch the context
 	sources    *sources
 	extra      annotations // of --annotation, without the target
 	policy     policy      // of --check
@@ -146,14 +146,17 @@ func prepare(r *Request) (_ *build, err error) {
 		return nil, err
 	}
 	for _, v := range b.variants {
-		if v.target == nil && b.dockerfile != nil && b.dockerfile.ours && b.options.call.request == "" {
-			return nil, errNoTarget
-		}
 		if v.attrs, err = r.frontendAttrs(b.options, v); err != nil {
 			return nil, err
 		}
 	}
-	return b, b.addSources()
+	if err := b.addContexts(); err != nil {
+		return nil, err
+	}
+	if b.dockerfile == nil {
+		return b, nil
+	}
+	return b, b.addDockerfile()
 }
 
 // said is what the request says of the target, but for --board, --mcu and
@@ -170,8 +173,8 @@ func (b *build) said() []image.Claim {
 	return append(claims, image.Claim{Where: "--label", Target: labels})
 }
 
-func (b *build) addSources() error {
-	r := b.request
+// addContexts adds the build context and the named ones.
+func (b *build) addContexts() error {
 	switch {
 	case b.origin.folder != "":
 		if err := b.sources.mount("context", b.origin.folder); err != nil {
@@ -182,9 +185,19 @@ func (b *build) addSources() error {
 			return err
 		}
 	}
-	for _, c := range r.Contexts {
+	for _, c := range b.request.Contexts {
 		if err := b.sources.add(c); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// addDockerfile adds the Dockerfile, once it is known, and what it needs of an SDK.
+func (b *build) addDockerfile() error {
+	for _, v := range b.variants {
+		if v.target == nil && b.dockerfile.ours && b.options.call.request == "" {
+			return errNoTarget
 		}
 	}
 	if err := b.addSDK(); err != nil {
@@ -192,15 +205,13 @@ func (b *build) addSources() error {
 	}
 	for _, v := range b.variants {
 		maps.Copy(v.attrs, b.sources.attrs)
+		v.attrs["filename"] = b.dockerfile.name
 	}
-	switch {
-	case b.dockerfile == nil:
-		return nil
-	case b.dockerfile.folder == "":
-		b.sources.inputs["dockerfile"] = single(b.dockerfile.name, b.dockerfile.text)
-		return nil
+	if b.dockerfile.folder != "" {
+		return b.sources.mount("dockerfile", b.dockerfile.folder)
 	}
-	return b.sources.mount("dockerfile", b.dockerfile.folder)
+	b.sources.inputs["dockerfile"] = single(b.dockerfile.name, b.dockerfile.text)
+	return nil
 }
 
 // run solves, verifies and exports on bk.
@@ -249,6 +260,9 @@ func (b *build) solve(ctx context.Context, bk *buildkit.BuildKit, destinations [
 	show, err := b.show(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := b.locate(ctx, bk, show); err != nil {
+		return nil, show.end(ctx, err)
 	}
 	var response map[string]string
 	if b.request.makesIndex() {

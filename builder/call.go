@@ -81,22 +81,22 @@ func (b *build) ask(ctx context.Context, bk *buildkit.BuildKit) error {
 	if err != nil {
 		return err
 	}
+	if err := b.locate(ctx, bk, show); err != nil {
+		return show.end(ctx, err)
+	}
 	v := b.variants[0]
 	opt, url := b.solveOpt(v)
 	opt.Internal = true
 	var answer map[string][]byte
-	var name string
 	_, err = show.build(ctx, bk, "", opt, func(ctx context.Context, gw client.Client) (*client.Result, error) {
-		l, err := b.load(ctx, gw, url)
+		inputs, err := b.inputs(ctx, gw, url)
 		if err != nil {
 			return nil, err
 		}
-		name = l.dockerfile.name
 		attrs := maps.Clone(v.attrs)
-		attrs["filename"] = name
 		attrs["requestid"] = b.options.call.request
 		attrs["frontend.caps"] = "moby.buildkit.frontend.subrequests"
-		result, err := gw.Solve(ctx, client.SolveRequest{Frontend: frontend, FrontendOpt: attrs, FrontendInputs: l.inputs})
+		result, err := gw.Solve(ctx, client.SolveRequest{Frontend: frontend, FrontendOpt: attrs, FrontendInputs: inputs})
 		if err != nil {
 			return nil, err
 		}
@@ -106,10 +106,10 @@ func (b *build) ask(ctx context.Context, bk *buildkit.BuildKit) error {
 	if err := show.end(ctx, err); err != nil {
 		return err
 	}
-	return b.answer(name, answer)
+	return b.answer(answer)
 }
 
-func (b *build) answer(dockerfile string, answer map[string][]byte) error {
+func (b *build) answer(answer map[string][]byte) error {
 	out := b.request.Stdout
 	if b.options.call.json {
 		fmt.Fprintln(out, strings.TrimSpace(string(answer["result.json"])))
@@ -124,10 +124,10 @@ func (b *build) answer(dockerfile string, answer map[string][]byte) error {
 		return fmt.Errorf("--call check: %w", err)
 	}
 	if results.Error != nil {
-		return &CheckError{Dockerfile: dockerfile, Failed: results.Error.Message}
+		return &CheckError{Dockerfile: b.dockerfile.name, Failed: results.Error.Message}
 	}
 	if n := len(results.Warnings); n > 0 {
-		return &CheckError{Dockerfile: dockerfile, Warnings: n}
+		return &CheckError{Dockerfile: b.dockerfile.name, Warnings: n}
 	}
 	if !b.options.call.json {
 		fmt.Fprintln(out, "Check complete, no warnings found.")

@@ -51,7 +51,7 @@ func (r *Request) dockerfile(o *origin) (*dockerfile, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
-	name, err := r.detectSDK(o.folder)
+	name, err := r.detectSDK(o.folder, os.DirFS(o.folder))
 	if err != nil {
 		return nil, err
 	}

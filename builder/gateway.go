@@ -3,10 +3,8 @@ package builder
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"path"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -19,16 +17,9 @@ import (
 // frontend is the name of BuildKit's Dockerfile front end.
 const frontend = "dockerfile.v0"
 
-// loaded is what the front end reads, once all of it is known.
-type loaded struct {
-	dockerfile *dockerfile
-	inputs     map[string]*pb.Definition // files that are on no disk of this machine
-}
-
-// load completes the build's definition: with a context that BuildKit has to fetch
-// comes the question what Dockerfile is in it.
-func (b *build) load(ctx context.Context, gw gateway.Client, url string) (*loaded, error) {
-	l := &loaded{dockerfile: b.dockerfile, inputs: map[string]*pb.Definition{}}
+// inputs is what the front end reads and that is on no disk of this machine; url is the
+// context if BuildKit has to fetch it.
+func (b *build) inputs(ctx context.Context, gw gateway.Client, url string) (map[string]*pb.Definition, error) {
 	states := maps.Clone(b.sources.inputs)
 	if url != "" {
 		f, err := fetch(ctx, gw, url, b.options.buildArgs)
@@ -36,61 +27,31 @@ func (b *build) load(ctx context.Context, gw gateway.Client, url string) (*loade
 			return nil, err
 		}
 		states[dockerui.DefaultLocalNameContext] = f.state
-		if l.dockerfile == nil {
-			if l.dockerfile, err = b.request.fetchedDockerfile(ctx, f); err != nil {
-				return nil, err
-			}
-			states[dockerui.DefaultLocalNameDockerfile] = single(l.dockerfile.name, l.dockerfile.text)
-		}
 	}
+	inputs := map[string]*pb.Definition{}
 	for name, state := range states {
 		def, err := state.Marshal(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("context %s: %w", name, err)
 		}
-		l.inputs[name] = def.ToPB()
+		inputs[name] = def.ToPB()
 	}
-	return l, nil
-}
-
-// fetchedDockerfile is the Dockerfile of a context that BuildKit has fetched: the one
-// that --file names in it, else its Dockerfile, else the SDK's.
-func (r *Request) fetchedDockerfile(ctx context.Context, f *fetched) (*dockerfile, error) {
-	if f.dockerfile != nil {
-		return &dockerfile{name: dockerui.DefaultDockerfileName, text: f.dockerfile}, nil
-	}
-	name := r.Dockerfile
-	if name == "" {
-		name = dockerui.DefaultDockerfileName
-	}
-	text, err := readFile(ctx, f.root, name)
-	var missing *missingError
-	switch {
-	case err == nil:
-		return &dockerfile{name: path.Base(name), text: text}, nil
-	case errors.As(err, &missing) && r.Dockerfile == "":
-		return sdkDockerfile(r.sdk())
-	case errors.As(err, &missing):
-		return nil, fmt.Errorf("%s holds no %s", r.Path, name)
-	}
-	return nil, fmt.Errorf("%s in %s: %w", name, r.Path, err)
+	return inputs, nil
 }
 
 // solveVariant is one firmware as BuildKit sees it: the Dockerfile's result, verified and
 // with its target.
-func (b *build) solveVariant(ctx context.Context, gw gateway.Client, l *loaded, v *variant) (*gateway.Result, *dockerspec.DockerOCIImage, error) {
-	attrs := maps.Clone(v.attrs)
-	attrs["filename"] = l.dockerfile.name
+func (b *build) solveVariant(ctx context.Context, gw gateway.Client, inputs map[string]*pb.Definition, v *variant) (*gateway.Result, *dockerspec.DockerOCIImage, error) {
 	result, err := gw.Solve(ctx, gateway.SolveRequest{
 		Frontend:       frontend,
-		FrontendOpt:    attrs,
-		FrontendInputs: l.inputs,
+		FrontendOpt:    v.attrs,
+		FrontendInputs: inputs,
 		Evaluate:       true,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	img, err := b.verify(ctx, l.dockerfile, v, result)
+	img, err := b.verify(ctx, b.dockerfile, v, result)
 	return result, img, err
 }
 
@@ -141,11 +102,11 @@ func (b *build) verify(ctx context.Context, d *dockerfile, v *variant, result *g
 // image is the gateway function of a build with one image for one core.
 func (b *build) image(v *variant, url string) gateway.BuildFunc {
 	return func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
-		l, err := b.load(ctx, gw, url)
+		inputs, err := b.inputs(ctx, gw, url)
 		if err != nil {
 			return nil, err
 		}
-		result, img, err := b.solveVariant(ctx, gw, l, v)
+		result, img, err := b.solveVariant(ctx, gw, inputs, v)
 		if err != nil {
 			return nil, err
 		}

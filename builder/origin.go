@@ -109,7 +109,7 @@ func (o *origin) upload() (url string, _ *uploadprovider.Uploader) {
 // fetched is a context that BuildKit has fetched.
 type fetched struct {
 	state llb.State
-	root  gateway.Reference
+	root  rootFS
 	// dockerfile is set if what was fetched is one file that is no archive.
 	dockerfile []byte
 }

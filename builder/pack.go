@@ -28,7 +28,7 @@ type packed struct {
 // one layer with a file /BOARD/MCU/PROGRAM for each (see package image).
 func (b *build) pack(url string) gateway.BuildFunc {
 	return func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
-		l, err := b.load(ctx, gw, url)
+		inputs, err := b.inputs(ctx, gw, url)
 		if err != nil {
 			return nil, err
 		}
@@ -36,7 +36,7 @@ func (b *build) pack(url string) gateway.BuildFunc {
 		group, groupCtx := errgroup.WithContext(ctx)
 		for i, v := range b.variants {
 			group.Go(func() error {
-				result, img, err := b.solveVariant(groupCtx, gw, l, v)
+				result, img, err := b.solveVariant(groupCtx, gw, inputs, v)
 				if err != nil {
 					return fmt.Errorf("%s: %w", v.name(), err)
 				}

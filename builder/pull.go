@@ -148,11 +148,11 @@ func (b *build) pullStage(ctx context.Context, bk *buildkit.BuildKit, show *prog
 		}},
 	}
 	_, err := show.build(ctx, bk, "", opt, func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
-		l, err := b.load(ctx, gw, "")
+		inputs, err := b.inputs(ctx, gw, "")
 		if err != nil {
 			return nil, err
 		}
-		return gw.Solve(ctx, gateway.SolveRequest{Frontend: frontend, FrontendOpt: attrs, FrontendInputs: l.inputs, Evaluate: true})
+		return gw.Solve(ctx, gateway.SolveRequest{Frontend: frontend, FrontendOpt: attrs, FrontendInputs: inputs, Evaluate: true})
 	})
 	return err
 }

@@ -3,6 +3,7 @@ package builder
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -25,8 +26,8 @@ const (
 	fromArchive      = "archive"
 )
 
-// sdk is the SDK that is asked for, or the one that a Dockerfile of the user's, or a
-// context that BuildKit has yet to fetch, may want.
+// sdk is the SDK that is asked for, or the one that a Dockerfile of the user's may
+// want.
 func (r *Request) sdk() string {
 	if r.SDK == "" {
 		return sdk.BareMetal
@@ -35,27 +36,27 @@ func (r *Request) sdk() string {
 }
 
 // detectSDK is the SDK that is asked for, or else the one that the project's files
-// want.
-func (r *Request) detectSDK(project string) (string, error) {
+// want; name is the project's, for messages.
+func (r *Request) detectSDK(name string, project fs.FS) (string, error) {
 	if r.SDK != "" {
 		if err := sdk.Known(r.SDK); err != nil {
 			return "", usageErrorf("--sdk: %w", err)
 		}
 		return r.SDK, nil
 	}
-	name, err := sdk.Detect(os.DirFS(project))
+	wanted, err := sdk.Detect(project)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", project, err)
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	return name, nil
+	return wanted, nil
 }
 
 // addSDK gives the Dockerfile what it needs beside the project: the SDK, if that is
 // part of this program, and, to one of our own, what the SDK calls the target.
 func (b *build) addSDK() error {
-	name, ours := b.request.sdk(), b.dockerfile == nil
-	if b.dockerfile != nil && b.dockerfile.ours {
-		name, ours = b.dockerfile.sdk, true
+	name, ours := b.request.sdk(), b.dockerfile.ours
+	if ours {
+		name = b.dockerfile.sdk
 	}
 	if err := b.addArchive(name, ours); err != nil {
 		return err

@@ -90,6 +90,10 @@ func (v *verification) verify(ctx context.Context) (warnings []string, err error
 	return j.warnings, j.err()
 }
 
+// isMissing reports whether BuildKit does not find a file: the error's type is lost on
+// the wire.
+func isMissing(err error) bool { return strings.Contains(err.Error(), "no such file") }
+
 // missingError reports a file that the image does not have.
 type missingError struct{ name string }
 
@@ -100,7 +104,7 @@ func (e *missingError) Error() string { return e.name + " is not in the image" }
 func readFile(ctx context.Context, root rootFS, name string) ([]byte, error) {
 	stat, err := root.StatFile(ctx, gateway.StatRequest{Path: name})
 	if err != nil {
-		if strings.Contains(err.Error(), "no such file") { // the type is lost on the wire
+		if isMissing(err) {
 			return nil, &missingError{name}
 		}
 		return nil, err
