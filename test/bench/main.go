@@ -1,8 +1,10 @@
-// Command bench measures hybrid-runtime beside runc, in one run on one machine, and
-// prints what matters: the ratios. Both do what an engine asks of them: create,
-// start, state, kill, delete, of a container that does nothing; ours on a simulated
-// processor that starts at once. Then the same verbs on the virtual board, where
-// there is nothing to compare with but true(1): an emulated machine is slow.
+// Command bench measures hybrid build beside buildctl and hybrid-runtime beside runc,
+// in one run on one machine, and prints what matters: the ratios.
+//
+// Both runtimes do what an engine asks of them: create, start, state, kill, delete, of
+// a container that does nothing; ours on a simulated processor that starts at once.
+// Then the same verbs on the virtual board, where there is nothing to compare with but
+// true(1): an emulated machine is slow.
 //
 // It takes root, /dev/fuse, runc and GNU time (a parent as large as a Go program
 // would hide the memory of a small child). Run it by `make bench`.
@@ -36,12 +38,15 @@ func main() {
 	what := flag.Arg(0) // runtime or build; both if it is not said
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	for name, f := range map[string]func(context.Context, int) error{"runtime": bench, "build": benchBuild} {
-		if what != "" && what != name {
+	for _, b := range []struct {
+		name string
+		run  func(context.Context, int) error
+	}{{"build", benchBuild}, {"runtime", bench}} {
+		if what != "" && what != b.name {
 			continue
 		}
-		if err := f(ctx, *runs); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", name, err)
+		if err := b.run(ctx, *runs); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", b.name, err)
 			os.Exit(1)
 		}
 	}
