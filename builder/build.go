@@ -226,9 +226,8 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 		}
 	}()
 	for _, out := range b.outputs {
-		if out.kind == typeImage && !bk.HasImageStore() && !out.is(keyPush) {
-			return nil, errors.New("type=image without push=true: the embedded BuildKit has no image store; " +
-				"use push=true, or type=oci or type=docker with dest=FILE")
+		if err := out.keptBy(ctx, bk); err != nil {
+			return nil, err
 		}
 		d, err := b.request.open(ctx, out, bk)
 		if err != nil {
@@ -238,12 +237,15 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 	}
 	response, err := b.solve(ctx, bk, destinations)
 	if err != nil {
+		for _, d := range destinations {
+			if own := d.ownError(); own != nil && ctx.Err() == nil {
+				return nil, own
+			}
+		}
 		return nil, err
 	}
-	for _, d := range destinations {
-		if err := d.commit(); err != nil {
-			return nil, err
-		}
+	if err := commit(destinations); err != nil {
+		return nil, err
 	}
 	done = true
 	b.report(destinations)
@@ -252,6 +254,22 @@ func (b *build) run(ctx context.Context, bk *buildkit.BuildKit) (_ *Result, err 
 		result.Targets = append(result.Targets, v.target.Target)
 	}
 	return result, b.request.writeFiles(result)
+}
+
+// commit commits all; those that may fail first, so that the others have left nothing
+// then.
+func commit(destinations []*destination) error {
+	for _, mayFail := range []bool{true, false} {
+		for _, d := range destinations {
+			if d.mayFail != mayFail {
+				continue
+			}
+			if err := d.commit(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // solve makes one image, or an index of images if there are several targets that

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,10 @@ type destination struct {
 	note   string // for the user, once committed
 	commit func() error
 	abort  func()
+	// ownError is why an export could not go on, if that was for the destination's
+	// sake; BuildKit knows of a broken pipe alone.
+	ownError func() error
+	mayFail  bool // commit may, with reasons of others: it comes before those that may not
 }
 
 // open prepares where out goes.
@@ -31,8 +36,13 @@ func (r *Request) open(ctx context.Context, out *output, bk *buildkit.BuildKit) 
 		entry:  client.ExportEntry{Type: out.kind, Attrs: out.exporterAttrs()},
 		commit: func() error { return nil },
 		abort:  func() {},
+
+		ownError: func() error { return nil },
 	}
 	switch {
+	case out.kind == typeMoby:
+		d.entry = inPlace(d.entry)
+		return d, nil
 	case out.kind == typeImage, out.kind == typeCacheOnly:
 		return d, nil
 	case out.folder:
@@ -42,21 +52,23 @@ func (r *Request) open(ctx context.Context, out *output, bk *buildkit.BuildKit) 
 	case out.forDocker() && bk.Engine != nil:
 		if bk.Kind == buildkit.Docker && !r.makesIndex() {
 			d.entry = inPlace(d.entry)
-		} else {
-			d.toDocker(ctx, bk.Engine)
+			return d, nil
 		}
-		return d, nil
-	case out.load != "":
-		e, err := findEngine(ctx, out.load)
-		if err != nil {
+		if err := r.dockerTakes(ctx, bk.Engine, out); err != nil {
 			return nil, err
 		}
-		d.toEngine(ctx, e)
+		d.toDocker(ctx, bk.Engine)
+		return d, nil
+	case out.load != "":
+		if err := r.loadInto(ctx, d, out, out.load); err != nil {
+			return nil, err
+		}
 		return d, nil
 	case out.kind == typeDocker && out.dest == "":
-		if e, err := findEngine(ctx, "docker"); err == nil {
-			d.toEngine(ctx, e)
-			return d, nil
+		err := r.loadInto(ctx, d, out, dockerEngine)
+		var none *noEngineError
+		if !errors.As(err, &none) {
+			return d, err
 		}
 		file := archiveName(out.attrs[keyName], r.Path)
 		d.note = fmt.Sprintf("no Docker Engine answers: the image is in %s (docker load -i %s)", file, file)

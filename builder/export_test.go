@@ -155,6 +155,7 @@ func fakeDocker(t *testing.T, script string) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":/usr/bin:/bin")
+	t.Setenv("DOCKER_HOST", "unix://"+dir+"/nobody.sock") // this machine's is not asked
 }
 
 func TestExportDocker(t *testing.T) {

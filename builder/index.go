@@ -101,7 +101,7 @@ func (b *build) indexAttrs() (map[string]string, error) {
 		if !out.isImage() {
 			continue
 		}
-		if out.kind == typeImage && !out.is(keyPush) {
+		if out.kind == typeMoby || out.kind == typeImage && !out.is(keyPush) {
 			return nil, usageErrorf("type=%s: an index of several targets can be pushed, loaded, or written to a file or folder", out.kind)
 		}
 		mine := map[string]string(annotations(out.exporterAttrs()).ofImages())

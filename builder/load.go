@@ -9,7 +9,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"golang.org/x/mod/semver"
+
+	"github.com/hybrid-containers/hybrid/builder/buildkit"
 )
 
 // engineAnswers is how long a container engine has to say that it is there.
@@ -25,19 +32,38 @@ type engine struct {
 	name  string
 	probe []string // succeeds where the engine answers
 	load  []string // takes an image archive on standard input
+	// keepsIndex reports whether it keeps an index of images as that; nil: never
+	keepsIndex func(context.Context) bool
+	needsName  bool // keeps no image without one, and does not say so
+	chatty     bool // says more than that the image is there
 }
 
 // engines in the order in which --load looks for them.
 var engines = []engine{
-	{"docker", []string{"docker", "version", "--format", "{{.Server.Version}}"}, []string{"docker", "load", "--quiet"}},
+	{
+		name:  dockerEngine,
+		probe: []string{"docker", "version", "--format", "{{.Server.Version}}"},
+		load:  []string{"docker", "load", "--quiet"},
+		keepsIndex: func(ctx context.Context) bool {
+			status, err := ask(ctx, []string{"docker", "info", "--format", "{{.DriverStatus}}"})
+			return err == nil && strings.Contains(status, "io.containerd.snapshotter")
+		},
+	},
 	// no unpacking: the image is for the board's Linux, which need not be this one
 	{
-		"containerd",
-		[]string{"ctr", "--connect-timeout", engineAnswers.String(), "version"},
-		[]string{"ctr", "images", "import", "--all-platforms", "--no-unpack", "-"},
+		name:       "containerd",
+		probe:      []string{"ctr", "--connect-timeout", engineAnswers.String(), "version"},
+		load:       []string{"ctr", "images", "import", "--all-platforms", "--no-unpack", "-"},
+		keepsIndex: func(context.Context) bool { return true },
+		needsName:  true,
+		chatty:     true,
 	},
-	{"podman", []string{"podman", "version"}, []string{"podman", "load", "--quiet"}},
+	// an index it would refuse, or take the one image for this machine's own platform
+	{name: "podman", probe: []string{"podman", "version"}, load: []string{"podman", "load", "--quiet"}},
 }
+
+// dockerEngine is the --load that is reached through Docker's API, where it answers.
+const dockerEngine = "docker"
 
 // loadAny is the --load without an engine's name.
 const loadAny = "true"
@@ -60,49 +86,130 @@ func parseLoad(flag string) (string, error) {
 	return flag, nil
 }
 
-// findEngine returns the engine of that name, or the first that answers.
-func findEngine(ctx context.Context, name string) (*engine, error) {
+// loadInto prepares to load the archive into the engine of that name, or into the
+// first that answers. What the engine cannot take is told now, not after the build.
+func (r *Request) loadInto(ctx context.Context, d *destination, out *output, name string) error {
 	var tried []string
 	for _, e := range engines {
 		if name != loadAny && name != e.name {
 			continue
 		}
-		if e.answers(ctx) {
-			return &e, nil
+		noAPI := buildkit.ErrNoDocker
+		if e.name == dockerEngine {
+			var api *buildkit.Engine
+			if api, noAPI = buildkit.ConnectDocker(ctx); noAPI == nil {
+				if err := r.dockerTakes(ctx, api, out); err != nil {
+					return errors.Join(err, api.Close())
+				}
+				d.toDocker(ctx, api)
+				d.closes(api)
+				return nil
+			}
 		}
-		tried = append(tried, e.name)
+		if err := e.answers(ctx); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if !errors.Is(noAPI, buildkit.ErrNoDocker) {
+				err = noAPI // which knows the address
+			}
+			tried = append(tried, fmt.Sprintf("%s: %v", e.name, err))
+			continue
+		}
+		if e.needsName && out.attrs[keyName] == "" {
+			return usageErrorf("--load: %s keeps no image without a name: add --tag NAME", e.name)
+		}
+		if r.makesIndex() && (e.keepsIndex == nil || !e.keepsIndex(ctx)) {
+			return fmt.Errorf("%s cannot take an index of several targets: put them into one image with --pack", e.name)
+		}
+		d.toEngine(ctx, &e, out.attrs[keyName])
+		return nil
 	}
-	return nil, fmt.Errorf("--load: no engine answers (tried %s by their commands %s): start one, or write a file with --output type=docker,dest=FILE",
-		strings.Join(tried, ", "), strings.Join(commandsOf(tried), ", "))
+	return &noEngineError{strings.Join(tried, "; ")}
 }
 
-func commandsOf(names []string) []string {
-	var commands []string
-	for _, e := range engines {
-		if slices.Contains(names, e.name) {
-			commands = append(commands, e.probe[0])
-		}
-	}
-	return commands
+// noEngineError reports that no engine answers, and why.
+type noEngineError struct{ why string }
+
+func (e *noEngineError) Error() string {
+	return "--load: no engine answers (" + e.why + "): start one, or write a file with --output type=docker,dest=FILE"
 }
 
-func (e *engine) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, engineAnswers)
+// dockerTakes finds fault with what a Docker Engine would refuse after the build.
+func (r *Request) dockerTakes(ctx context.Context, e *buildkit.Engine, out *output) error {
+	zstd := out.attrs[string(exptypes.OptKeyLayerCompression)] == "zstd"
+	if !r.makesIndex() && !zstd {
+		return nil
+	}
+	hasStore, err := e.HasImageStore(ctx)
+	switch {
+	case err != nil:
+		return err
+	case hasStore:
+		return nil
+	case r.makesIndex():
+		return fmt.Errorf("Docker %s at %s has no containerd image store and cannot take an index of several targets: put them into one image with --pack",
+			e.Version, e.Address)
+	case semver.Compare("v"+e.Version, firstZstdDocker) < 0:
+		return fmt.Errorf("Docker %s at %s cannot load layers of compression=zstd: leave it out", e.Version, e.Address)
+	}
+	return nil
+}
+
+// firstZstdDocker is the first Docker Engine that reads zstd without the containerd
+// image store.
+const firstZstdDocker = "v23.0.0"
+
+// answers returns why the engine does not answer.
+func (e *engine) answers(ctx context.Context) error {
+	out, err := ask(ctx, e.probe)
+	if err == nil && out == "" {
+		return errors.New(e.probe[0] + " says nothing")
+	}
+	return err
+}
+
+// ask returns what a command says on standard output.
+func ask(ctx context.Context, command []string) (string, error) {
+	wait, cancel := context.WithTimeout(ctx, engineAnswers)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, e.probe[0], e.probe[1:]...)
+	cmd := exec.CommandContext(wait, command[0], command[1:]...)
 	cmd.WaitDelay = pipesClose
+	var said strings.Builder
+	cmd.Stderr = &said
 	out, err := cmd.Output()
-	return err == nil && strings.TrimSpace(string(out)) != ""
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("there is no command %s", command[0])
+	case err != nil && wait.Err() != nil:
+		return "", fmt.Errorf("%s does not answer within %s", command[0], engineAnswers)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(command[:2], " "), err, inOneLine(said.String()))
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
-// toEngine pipes the archive into the engine.
-func (d *destination) toEngine(ctx context.Context, e *engine) {
+// inOneLine is what a command says on standard error, without lines of its log.
+func inOneLine(said string) string {
+	var words []string
+	for line := range strings.Lines(said) {
+		if !strings.HasPrefix(line, `time="`) {
+			words = append(words, strings.Fields(line)...)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// toEngine pipes the archive into the engine's command.
+func (d *destination) toEngine(ctx context.Context, e *engine, name string) {
 	ctx, cancel := context.WithCancel(ctx)
-	var said strings.Builder
+	var said, complaint strings.Builder
 	load := exec.CommandContext(ctx, e.load[0], e.load[1:]...)
-	load.Stdout, load.Stderr = &said, &said
+	load.Stdout, load.Stderr = &said, &complaint
 	load.WaitDelay = pipesClose
-	what, started := e.load[0]+" "+e.load[1], false
+	what := e.load[0] + " " + e.load[1]
+	started := false
+	var broken atomic.Bool
 	d.entry.Output = func(map[string]string) (io.WriteCloser, error) {
 		pipe, err := load.StdinPipe()
 		if err != nil {
@@ -112,23 +219,59 @@ func (d *destination) toEngine(ctx context.Context, e *engine) {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 		started = true
-		return pipe, nil
+		return &engineWriter{pipe, &broken}, nil
 	}
+	wait := sync.OnceValue(func() error {
+		switch err := load.Wait(); {
+		case err != nil:
+			return fmt.Errorf("%s: %w: %s", what, err, inOneLine(complaint.String()))
+		case broken.Load():
+			return errors.New(what + ": ended before it had the whole image")
+		}
+		return nil
+	})
+	d.ownError = func() error {
+		if !broken.Load() {
+			return nil
+		}
+		// it closed its end, so it ends; or it is stuck, and has to
+		timer := time.AfterFunc(pipesClose, cancel)
+		defer timer.Stop()
+		return wait()
+	}
+	d.mayFail = true
 	d.commit = func() error {
 		defer cancel()
 		if !started {
 			return errors.New(what + ": BuildKit sent nothing")
 		}
-		if err := load.Wait(); err != nil {
-			return fmt.Errorf("%s: %w: %s", what, err, strings.TrimSpace(said.String()))
+		if err := wait(); err != nil {
+			return err
 		}
 		d.note = strings.TrimSpace(said.String())
+		if e.chatty {
+			d.note = "Loaded image: " + strings.ReplaceAll(name, ",", ", ")
+		}
 		return nil
 	}
 	d.abort = func() {
 		cancel()
 		if started {
-			_ = load.Wait() // killed: only its end matters
+			_ = wait() // killed: only its end matters
 		}
 	}
+}
+
+// engineWriter notes that the reader of the pipe is gone.
+type engineWriter struct {
+	io.WriteCloser
+	broken *atomic.Bool
+}
+
+func (w *engineWriter) Write(p []byte) (int, error) {
+	n, err := w.WriteCloser.Write(p)
+	if err != nil {
+		w.broken.Store(true)
+	}
+	return n, err
 }

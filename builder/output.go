@@ -74,6 +74,8 @@ var outputAttrs = map[string][]string{
 		string(exptypes.OptKeyNameCanonical),
 		string(exptypes.OptKeyDanglingPrefix),
 	}, imageAttrs...),
+	// what type=docker becomes where Docker builds (see inPlace)
+	typeMoby:      imageAttrs,
 	typeCacheOnly: {},
 	typeLocal:     {keyDest, "mode", "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
 	typeTar:       {keyDest, "platform-split", string(commonexptypes.OptKeySourceDateEpoch)},
@@ -207,7 +209,7 @@ func (o *output) is(key string) bool {
 
 // isImage reports whether the output is an image, not the files in it.
 func (o *output) isImage() bool {
-	return o.kind == typeDocker || o.kind == typeOCI || o.kind == typeImage
+	return slices.Contains([]string{typeDocker, typeOCI, typeImage, typeMoby}, o.kind)
 }
 
 // parseOutputs parses all of --output, and what --tag and --push add to it.
@@ -228,7 +230,13 @@ func (r *Request) parseOutputs(o *options) ([]*output, error) {
 		return nil, err
 	}
 	if load != "" {
-		outputs = append(outputs, &output{kind: typeDocker, load: load, attrs: map[string]string{}, annotations: annotations{}})
+		// as with buildx it is the output that is loaded anyway, if there is one
+		i := slices.IndexFunc(outputs, func(o *output) bool { return o.kind == typeDocker && o.dest == "" })
+		if i < 0 {
+			i = len(outputs)
+			outputs = append(outputs, &output{kind: typeDocker, attrs: map[string]string{}, annotations: annotations{}})
+		}
+		outputs[i].load = load
 	}
 	if r.Push {
 		i := slices.IndexFunc(outputs, func(o *output) bool { return o.kind == typeImage })

@@ -89,9 +89,23 @@ type BuildKit struct {
 	stop func() error
 }
 
-// HasImageStore reports whether images can be left with the BuildKit: the embedded
-// one has no store that anybody else could see.
-func (b *BuildKit) HasImageStore() bool { return b.Kind == Docker || b.Kind == Remote }
+// executorLabel is on every worker of a BuildKit; that of containerd keeps images.
+const executorLabel = "org.mobyproject.buildkit.worker.executor"
+
+// HasImageStore reports whether images can be left with the BuildKit. Where the worker
+// is not containerd's there is no store that anybody could see, and an exporter to it
+// succeeds and keeps nothing.
+func (b *BuildKit) HasImageStore(ctx context.Context) (bool, error) {
+	if b.Kind != Remote {
+		return b.Kind == Docker, nil
+	}
+	workers, err := b.ListWorkers(ctx)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", b, err)
+	}
+	// the first is the one that builds
+	return len(workers) > 0 && workers[0].Labels[executorLabel] == "containerd", nil
+}
 
 // String is the line that says which BuildKit it is.
 func (b *BuildKit) String() string {

@@ -171,6 +171,23 @@ func lacks(workers []*client.WorkerInfo) string {
 	return "has no containerd image store"
 }
 
+// HasImageStore reports whether the engine keeps its images in containerd's store: as
+// they are, whatever their compression, and an index too.
+func (e *Engine) HasImageStore(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, answers(e.Address))
+	defer cancel()
+	info, err := e.api.Info(ctx, docker.InfoOptions{})
+	if err != nil {
+		return false, fmt.Errorf("Docker at %s: %w", e.Address, oneLine(err))
+	}
+	for _, s := range info.Info.DriverStatus {
+		if s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // Load loads an archive of images, as docker load does, and returns what the engine
 // says of it.
 func (e *Engine) Load(ctx context.Context, archive io.Reader) (string, error) {
