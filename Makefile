@@ -91,19 +91,21 @@ test-unit: $(TOOLS)/gotestsum ## Tests that need nothing but Go
 	@$(GOTESTSUM) ./...
 
 .PHONY: test-build
-test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the builder with every BuildKit (root)
+test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the builder with every BuildKit and engine (root)
 	@echo "==> builds with BuildKit"
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./inspect/... ./sdk/... ./test/scripts/... ./test/builders/...
 
 # What the tests start is pinned in tools/engines; nothing of it is installed, so that
 # nothing starts by itself.
+BUILT := buildkitd containerd ctr dockerd
 .PHONY: engines
-engines: $(HYBRID_ENGINES)/buildkitd $(HYBRID_ENGINES)/containerd $(HYBRID_ENGINES)/dockerd $(HYBRID_ENGINES)/debian/usr/sbin/dockerd ## Build buildkitd and Docker for the tests (once, some minutes)
+engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman ## Build or fetch the engines of the tests (once, some minutes)
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
 
 ENGINE_buildkitd := buildkit github.com/moby/buildkit cmd/buildkitd version.Version
 ENGINE_buildctl := buildkit github.com/moby/buildkit cmd/buildctl version.Version
 ENGINE_containerd := buildkit github.com/containerd/containerd/v2 cmd/containerd version.Version
+ENGINE_ctr := buildkit github.com/containerd/containerd/v2 cmd/ctr version.Version
 ENGINE_dockerd := docker github.com/moby/moby/v2 cmd/dockerd dockerversion.Version
 
 $(HYBRID_ENGINES)/%: tools/engines/buildkit/go.mod tools/engines/docker/go.mod
@@ -113,13 +115,22 @@ $(HYBRID_ENGINES)/%: tools/engines/buildkit/go.mod tools/engines/docker/go.mod
 		go build -trimpath -ldflags "-s -w -X $$2/$$4=$${version#v}" -o $@ $$2/$$3
 
 # Debian's Docker is an old one, without the containerd image store.
-$(HYBRID_ENGINES)/debian/usr/sbin/dockerd:
-	@echo "==> fetching Debian's docker.io (once)"
-	@$(SUDO) apt-get update -q >/dev/null
-	@DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends libdevmapper1.02.1 >/dev/null
-	@rm -rf $(HYBRID_ENGINES)/debian.new; mkdir -p $(HYBRID_ENGINES)/debian.new
-	@cd $(HYBRID_ENGINES)/debian.new && apt-get download -q docker.io && dpkg-deb -x docker.io_*.deb . && rm docker.io_*.deb
-	@rm -rf $(HYBRID_ENGINES)/debian; mv $(HYBRID_ENGINES)/debian.new $(HYBRID_ENGINES)/debian
+$(HYBRID_ENGINES)/debian/usr/sbin/dockerd: LIBRARIES := libdevmapper1.02.1
+$(HYBRID_ENGINES)/debian/usr/sbin/dockerd: DEBS := docker.io
+# podman, with the program that it wants to find and the policy of images that it may load.
+$(HYBRID_ENGINES)/podman/usr/bin/podman: LIBRARIES := libgpgme11 libdevmapper1.02.1 libseccomp2 libsubid4
+$(HYBRID_ENGINES)/podman/usr/bin/podman: DEBS := podman conmon golang-github-containers-common
+
+FETCHED := $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman
+$(FETCHED): $(HYBRID_ENGINES)/%:
+	@to=$(HYBRID_ENGINES)/$(firstword $(subst /, ,$*)); \
+		echo "==> fetching Debian's $(firstword $(DEBS)) (once)"; \
+		$(SUDO) apt-get update -q >/dev/null; \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(LIBRARIES) >/dev/null; \
+		rm -rf $$to.new; mkdir -p $$to.new; cd $$to.new; \
+		apt-get download -q $(DEBS); \
+		for deb in *.deb; do dpkg-deb -x $$deb .; rm $$deb; done; \
+		rm -rf $$to; mv $$to.new $$to
 
 .PHONY: test-kernel
 test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated and on virtual boards (root, QEMU)

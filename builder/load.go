@@ -150,7 +150,7 @@ func (r *Request) dockerTakes(ctx context.Context, e *buildkit.Engine, out *outp
 	case r.makesIndex():
 		return fmt.Errorf("Docker %s at %s has no containerd image store and cannot take an index of several targets: put them into one image with --pack",
 			e.Version, e.Address)
-	case semver.Compare("v"+e.Version, firstZstdDocker) < 0:
+	case semver.IsValid("v"+e.Version) && semver.Compare("v"+e.Version, firstZstdDocker) < 0:
 		return fmt.Errorf("Docker %s at %s cannot load layers of compression=zstd: leave it out", e.Version, e.Address)
 	}
 	return nil

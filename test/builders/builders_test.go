@@ -158,6 +158,11 @@ func TestSameImage(t *testing.T) {
 			said:  `^building with the embedded BuildKit v[0-9.]+ in rootlesskit \(.*/state\)$`,
 		},
 		{
+			name:  "rootless served",
+			start: rootlessServed,
+			said:  `^building with the served BuildKit v[0-9.]+ \(unix://.*/state/hybrid.sock\)$`,
+		},
+		{
 			name: "buildkitd",
 			start: func(t *testing.T, dir string) builds {
 				return builds{env: []string{"BUILDKIT_HOST=" + startBuildkitd(t, dir)}}
@@ -301,4 +306,16 @@ func rootless(t *testing.T, dir string) builds {
 			return cmd
 		},
 	}
+}
+
+// rootlessServed builds as nobody with the server that nobody keeps.
+func rootlessServed(t *testing.T, dir string) builds {
+	t.Helper()
+	b := rootless(t, dir)
+	serve := b.command("builder", "serve", "--idle", "0")
+	start(t, dir+"/home/state/hybrid.sock", serve.SysProcAttr, serve.Env, serve.Path, serve.Args[1:]...)
+	b.wrap = func(args []string) *exec.Cmd { // who is served needs no subordinate IDs
+		return exec.Command("setpriv", append([]string{"--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups"}, args...)...)
+	}
+	return b
 }

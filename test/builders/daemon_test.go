@@ -29,7 +29,7 @@ func enginesDir(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("HYBRID_ENGINES")
 	if dir == "" {
-		t.Fatal("HYBRID_ENGINES must name the folder in which make engines puts buildkitd and Docker")
+		t.Fatal("HYBRID_ENGINES must name the folder in which make engines puts buildkitd, Docker and podman")
 	}
 	return dir
 }
@@ -83,18 +83,67 @@ func (d *daemon) stop(t *testing.T) {
 	}
 }
 
-// startBuildkitd starts buildkitd and returns its address.
-func startBuildkitd(t *testing.T, dir string) string {
+// startBuildkitd starts buildkitd, with an OCI worker unless worker says otherwise, and
+// returns its address.
+func startBuildkitd(t *testing.T, dir string, worker ...string) string {
 	t.Helper()
 	config := filepath.Join(dir, "buildkitd.toml")
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "buildkitd.sock")
-	start(t, socket, nil, nil, filepath.Join(enginesDir(t), "buildkitd"), "--config", config, "--root", filepath.Join(dir, "root"),
-		"--addr", "unix://"+socket, "--otel-socket-path", filepath.Join(dir, "otel.sock"),
-		"--oci-worker-net", "host", "--containerd-worker=false")
+	if worker == nil {
+		worker = []string{"--oci-worker-net", "host", "--containerd-worker=false"}
+	}
+	start(t, socket, nil, nil, filepath.Join(enginesDir(t), "buildkitd"), append([]string{
+		"--config", config, "--root", filepath.Join(dir, "buildkit"),
+		"--addr", "unix://" + socket, "--otel-socket-path", filepath.Join(dir, "otel.sock"),
+	}, worker...)...)
 	return "unix://" + socket
+}
+
+// startContainerd starts containerd without what runs containers, and returns its
+// address.
+func startContainerd(t *testing.T, dir string) string {
+	t.Helper()
+	socket, config := filepath.Join(dir, "containerd.sock"), filepath.Join(dir, "config.toml")
+	text := fmt.Sprintf(`version = 3
+root = "%[1]s/root"
+state = "%[1]s/run"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]
+[grpc]
+  address = "%[2]s"
+[ttrpc]
+  address = "%[2]s.ttrpc"
+`, dir, socket)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, socket, nil, nil, filepath.Join(enginesDir(t), "containerd"), "--config", config)
+	return socket
+}
+
+// podman puts a podman command into dir/bin that keeps all below dir.
+func podman(t *testing.T, dir string) string {
+	t.Helper()
+	from := filepath.Join(enginesDir(t), "podman")
+	for name, text := range map[string]string{
+		"home/.config/containers/policy.json": string(read(t, filepath.Join(from, "etc/containers/policy.json"))),
+		"containers.conf":                     fmt.Sprintf("[engine]\nconmon_path = [%q]\nruntime = \"runc\"\n", from+"/usr/bin/conmon"),
+		"bin/podman": fmt.Sprintf(`#!/bin/sh
+HOME=%[1]s/home CONTAINERS_CONF=%[1]s/containers.conf TMPDIR=%[1]s exec %[2]s/usr/bin/podman --root %[1]s/storage --runroot %[1]s/run \
+	--tmpdir %[1]s/tmp --storage-driver vfs --cgroup-manager cgroupfs --events-backend file "$@"
+`, dir, from),
+	} {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "bin")
 }
 
 // startDocker starts a Docker Engine with its own containerd, in a network of its own
