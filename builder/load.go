@@ -106,7 +106,11 @@ func (r *Request) loadInto(ctx context.Context, d *destination, out *output, nam
 				return nil
 			}
 		}
-		if err := e.answers(ctx); err != nil {
+		err := noAPI // where an engine hangs, so does its command
+		if !errors.Is(noAPI, context.DeadlineExceeded) {
+			err = e.answers(ctx)
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -184,9 +188,18 @@ func ask(ctx context.Context, command []string) (string, error) {
 	case err != nil && wait.Err() != nil:
 		return "", fmt.Errorf("%s does not answer within %s", command[0], engineAnswers)
 	case err != nil:
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(command[:2], " "), err, inOneLine(said.String()))
+		return "", fmt.Errorf("%s: %w: %s", verb(command), err, inOneLine(said.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// verb is a command without its options.
+func verb(command []string) string {
+	options := slices.IndexFunc(command, func(word string) bool { return strings.HasPrefix(word, "-") })
+	if options < 0 {
+		options = len(command)
+	}
+	return strings.Join(command[:options], " ")
 }
 
 // inOneLine is what a command says on standard error, without lines of its log.
@@ -207,7 +220,7 @@ func (d *destination) toEngine(ctx context.Context, e *engine, name string) {
 	load := exec.CommandContext(ctx, e.load[0], e.load[1:]...)
 	load.Stdout, load.Stderr = &said, &complaint
 	load.WaitDelay = pipesClose
-	what := e.load[0] + " " + e.load[1]
+	what := verb(e.load)
 	started := false
 	var broken atomic.Bool
 	d.entry.Output = func(map[string]string) (io.WriteCloser, error) {

@@ -147,7 +147,7 @@ func TestLoadNobody(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	for _, want := range []string{
-		"no engine answers (docker: no Docker Engine answers at unix://", "; containerd: ctr --connect-timeout: exit status 1: ctr: no such socket; ",
+		"no engine answers (docker: no Docker Engine answers at unix://", "; containerd: ctr: exit status 1: ctr: no such socket; ",
 		"podman: podman says nothing)", "dest=FILE",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -157,6 +157,29 @@ func TestLoadNobody(t *testing.T) {
 	fakeEngines(t, nil)
 	if _, err = openLoad(t, &Request{}, "podman"); err == nil || !strings.Contains(err.Error(), "(podman: there is no command podman)") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A Docker Engine that hangs is waited for once, then the next one is asked.
+func TestLoadHangs(t *testing.T) {
+	fakeEngines(t, map[string]string{"docker": engineHangs, "podman": engineTakes("/dev/null")})
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "docker.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() // accepts nobody
+	t.Setenv("DOCKER_HOST", "unix://"+l.Addr().String())
+	began := time.Now()
+	d, err := openLoad(t, &Request{}, "true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 2*engineAnswers {
+		t.Errorf("took %s", took)
+	}
+	export(t, d, "image")
+	if err := d.commit(); err != nil || d.note != "Loaded" {
+		t.Errorf("%v, note %q", err, d.note)
 	}
 }
 

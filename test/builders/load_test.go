@@ -165,7 +165,7 @@ func TestLoad(t *testing.T) {
 			t.Errorf("in the namespace boards %q, want %s; in the default one %q", got, m.Digest, images("default")[elsewhere])
 		}
 		b.env = append(b.env, "CONTAINERD_ADDRESS="+dir+"/nobody.sock")
-		b.refuses(t, "--load: no engine answers (containerd: ctr ", with(oneTarget, "--tag", "x", "--load=containerd")...)
+		b.refuses(t, "--load: no engine answers (containerd: ctr: ", with(oneTarget, "--tag", "x", "--load=containerd")...)
 	})
 
 	t.Run("podman", func(t *testing.T) {
