@@ -94,31 +94,21 @@ func (r *Request) loadInto(ctx context.Context, d *destination, out *output, nam
 		if name != loadAny && name != e.name {
 			continue
 		}
-		noAPI := buildkit.ErrNoDocker
-		if e.name == dockerEngine {
-			var api *buildkit.Engine
-			if api, noAPI = buildkit.ConnectDocker(ctx); noAPI == nil {
-				if err := r.dockerTakes(ctx, api, out); err != nil {
-					return errors.Join(err, api.Close())
-				}
-				d.toDocker(ctx, api)
-				d.closes(api)
-				return nil
-			}
-		}
-		err := noAPI // where an engine hangs, so does its command
-		if !errors.Is(noAPI, context.DeadlineExceeded) {
-			err = e.answers(ctx)
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if !errors.Is(noAPI, buildkit.ErrNoDocker) {
-				err = noAPI // which knows the address
-			}
+		api, err := e.reach(ctx)
+		switch {
+		case ctx.Err() != nil:
+			_ = api.Close() // nil, or of no use any more
+			return context.Cause(ctx)
+		case err != nil:
 			tried = append(tried, fmt.Sprintf("%s: %v", e.name, err))
 			continue
+		case api != nil:
+			if err := r.dockerTakes(ctx, api, out); err != nil {
+				return errors.Join(err, api.Close())
+			}
+			d.toDocker(ctx, api)
+			d.closes(api)
+			return nil
 		}
 		if e.needsName && out.attrs[keyName] == "" {
 			return usageErrorf("--load: %s keeps no image without a name: add --tag NAME", e.name)
@@ -163,6 +153,23 @@ func (r *Request) dockerTakes(ctx context.Context, e *buildkit.Engine, out *outp
 // firstZstdDocker is the first Docker Engine that reads zstd without the containerd
 // image store.
 const firstZstdDocker = "v23.0.0"
+
+// reach returns why the engine does not answer. Docker is asked by its socket first;
+// that connection is returned, and none where the command answers.
+func (e *engine) reach(ctx context.Context) (api *buildkit.Engine, err error) {
+	if e.name != dockerEngine {
+		return nil, e.answers(ctx)
+	}
+	api, err = buildkit.ConnectDocker(ctx)
+	if err == nil || errors.Is(err, context.DeadlineExceeded) { // where it hangs, so does its command
+		return api, err
+	}
+	unanswered := e.answers(ctx)
+	if unanswered == nil || errors.Is(err, buildkit.ErrNoDocker) {
+		return nil, unanswered
+	}
+	return nil, err // it knows the address
+}
 
 // answers returns why the engine does not answer.
 func (e *engine) answers(ctx context.Context) error {
