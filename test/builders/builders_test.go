@@ -82,8 +82,14 @@ type built struct {
 
 func (b *built) line() string { line, _, _ := strings.Cut(b.said, "\n"); return line }
 
-// build builds the example.
-func (b builds) build(t *testing.T, output ...string) built {
+// build builds the example for the i.MX8M Mini.
+func (b builds) build(t *testing.T, args ...string) built {
+	t.Helper()
+	return b.buildIn(t, "", append([]string{"--board", "imx8m-mini"}, args...)...)
+}
+
+// buildIn builds the example from the folder dir; empty is the test's own.
+func (b builds) buildIn(t *testing.T, dir string, args ...string) built {
 	t.Helper()
 	metadata := filepath.Join(t.TempDir(), "metadata.json")
 	if err := os.Chmod(filepath.Dir(metadata), 0o777); err != nil { // for the user without rights
@@ -96,11 +102,11 @@ func (b builds) build(t *testing.T, output ...string) built {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{
-		"build", "--progress", "plain", "--board", "imx8m-mini", "--metadata-file", metadata,
-		"--build-context", "toolchain=oci-layout://" + b.base,
-	}, output...)
+	args = append([]string{
+		"build", "--progress", "plain", "--metadata-file", metadata, "--build-context", "toolchain=oci-layout://" + b.base,
+	}, args...)
 	cmd := b.command(append(args, path)...)
+	cmd.Dir = dir
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	began := time.Now()
@@ -125,6 +131,10 @@ func (b builds) build(t *testing.T, output ...string) built {
 }
 
 var digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// mission is the output as people write it for other builders, where the mcu is lost and
+// the board is too.
+const mission = "type=docker,name=target,annotation[linux/arm64].board=imx8m-mini,mcu=cortex-m4"
 
 // The same inputs give the same image, whoever builds it.
 func TestSameImage(t *testing.T) {
@@ -222,9 +232,22 @@ func TestSameImage(t *testing.T) {
 			if a, b := read(t, out+"/first.tar"), read(t, out+"/again.tar"); !bytes.Equal(a, b) {
 				t.Error("the second archive differs from the first")
 			}
+			said := b.buildIn(t, out, "--output", mission)
+			if said.manifest != want.manifest {
+				t.Errorf("%s makes %s, want %s", mission, said.manifest, want.manifest)
+			}
 			if c.inDocker == nil {
+				index := extract(t, out+"/target.tar", "index.json")
+				if !strings.Contains(index, want.manifest) || !strings.Contains(index, `"docker.io/library/target:latest"`) {
+					t.Errorf("target.tar holds %s", index)
+				}
+				manifest := extract(t, out+"/target.tar", "blobs/sha256/"+strings.TrimPrefix(want.manifest, "sha256:"))
+				if !regexp.MustCompile(`"annotations": \{\s*"board": "imx8m-mini",\s*"mcu": "cortex-m4"\s*\}`).MatchString(manifest) {
+					t.Errorf("the manifest is %s", manifest)
+				}
 				return
 			}
+			c.inDocker(t, inspect(t, dockerHost(b), "target:latest"), said)
 			loaded := b.build(t, "--tag", "hello:1", "--iidfile", out+"/iid")
 			if loaded.config != want.config {
 				t.Errorf("config %s, want %s", loaded.config, want.config)
@@ -243,6 +266,16 @@ func TestSameImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", &table)
+}
+
+// extract is a file of a tar archive.
+func extract(t *testing.T, archive, name string) string {
+	t.Helper()
+	out, err := exec.Command("tar", "-xOf", archive, name).Output()
+	if err != nil {
+		t.Fatalf("%s in %s: %v", name, archive, err)
+	}
+	return string(out)
 }
 
 func read(t *testing.T, name string) []byte {
