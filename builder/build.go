@@ -133,6 +133,9 @@ func prepare(r *Request) (_ *build, err error) {
 	if b.outputs, err = r.parseOutputs(b.options); err != nil {
 		return nil, err
 	}
+	if err := r.checkFiles(); err != nil {
+		return nil, err
+	}
 	if b.policy, err = parsePolicy(r.Check); err != nil {
 		return nil, err
 	}

@@ -97,27 +97,14 @@ func (o *output) exporterAttrs() map[string]string {
 	return attrs
 }
 
-// toFile writes beside the file and renames, so that it is complete or the old one.
+// toFile writes a file.
 func (d *destination) toFile(name string) error {
-	info, err := os.Stat(name)
-	switch {
-	case err == nil && info.IsDir():
-		return fmt.Errorf("dest=%s is a folder: name a file in it", name)
-	case err == nil && !info.Mode().IsRegular(): // a pipe or a device: nothing to rename
-		d.entry.Output = func(map[string]string) (io.WriteCloser, error) { return os.OpenFile(name, os.O_WRONLY, 0) }
-		return nil
+	to, err := placeOf("dest=", name)
+	if err != nil {
+		return err
 	}
-	if info, err := os.Stat(filepath.Dir(name)); err != nil {
-		return fmt.Errorf("dest=%s: %w", name, reason(err))
-	} else if !info.IsDir() {
-		return fmt.Errorf("dest=%s: %s is not a folder", name, filepath.Dir(name))
-	}
-	temporary := besides(name)
-	d.entry.Output = func(map[string]string) (io.WriteCloser, error) {
-		return os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	}
-	d.commit = func() error { return os.Rename(temporary, name) }
-	d.abort = func() { _ = os.Remove(temporary) }
+	d.entry.Output = func(map[string]string) (io.WriteCloser, error) { return to.create() }
+	d.commit, d.abort = to.commit, to.abort
 	return nil
 }
 
@@ -139,6 +126,10 @@ func (d *destination) toFolder(name string) error {
 		return fmt.Errorf("dest=%s: %w", name, reason(err))
 	}
 	temporary := besides(name)
+	// BuildKit's client would make it for this user's eyes alone
+	if err := os.Mkdir(temporary, 0o777); err != nil {
+		return fmt.Errorf("dest=%s: %w", name, reason(err))
+	}
 	d.entry.OutputDir = temporary
 	d.commit = func() error { removeIngest(temporary); return os.Rename(temporary, name) }
 	d.abort = func() { _ = os.RemoveAll(temporary) }

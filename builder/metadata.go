@@ -4,8 +4,20 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"os"
 )
+
+// checkFiles says before the build what would keep writeFiles from its work.
+func (r *Request) checkFiles() error {
+	for flag, name := range map[string]string{"--metadata-file: ": r.MetadataFile, "--iidfile: ": r.IIDFile} {
+		if name == "" {
+			continue
+		}
+		if _, err := placeOf(flag, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // writeFiles writes --metadata-file and --iidfile.
 func (r *Request) writeFiles(result *Result) error {
@@ -41,12 +53,11 @@ func metadata(response map[string]string) map[string]any {
 
 // replace writes a file beside name and renames it.
 func replace(name string, text []byte) error {
-	temporary := besides(name)
-	if err := os.WriteFile(temporary, text, 0o644); err != nil {
-		return fmt.Errorf("%s: %w", name, reason(err))
+	to, err := placeOf("", name)
+	if err != nil {
+		return err
 	}
-	if err := os.Rename(temporary, name); err != nil {
-		_ = os.Remove(temporary)
+	if err := to.write(text); err != nil {
 		return fmt.Errorf("%s: %w", name, reason(err))
 	}
 	return nil

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -246,6 +247,9 @@ func (r *Request) parseOutputs(o *options) ([]*output, error) {
 		}
 		outputs[i].attrs[keyPush] = "true"
 	}
+	if err := apart(outputs); err != nil {
+		return nil, err
+	}
 	images := 0
 	for _, out := range outputs {
 		if out.isImage() {
@@ -275,4 +279,28 @@ func (r *Request) parseOutputs(o *options) ([]*output, error) {
 		}
 	}
 	return outputs, nil
+}
+
+// apart refuses two outputs that would be written over each other, or mixed on
+// standard output.
+func apart(outputs []*output) error {
+	taken := map[string]bool{}
+	for _, out := range outputs {
+		where := out.dest
+		switch {
+		case out.kind == typeImage, out.kind == typeCacheOnly, out.kind == typeDocker && out.dest == "":
+			continue
+		case out.dest == "" || out.dest == toStdout:
+			where = "standard output"
+		default:
+			if abs, err := filepath.Abs(out.dest); err == nil {
+				where = abs
+			}
+		}
+		if taken[where] {
+			return usageErrorf("two --output go to %s: give each a dest of its own", where)
+		}
+		taken[where] = true
+	}
+	return nil
 }
