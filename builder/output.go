@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	commonexptypes "github.com/moby/buildkit/exporter/exptypes"
@@ -171,6 +172,9 @@ func (o *output) check() error {
 			return suggest.WrapError(usageErrorf("type=%s has no key %q: it has %s, %s", o.kind, key, strings.Join(known, ", "),
 				"board, mcu and annotation.*"), key, candidates, true)
 		}
+		if key == string(commonexptypes.OptKeySourceDateEpoch) && !isEpoch(o.attrs[key]) {
+			return usageErrorf("%s=%s: %s", key, o.attrs[key], wantEpoch)
+		}
 		if slices.Contains(boolAttrs, key) {
 			if _, err := strconv.ParseBool(o.attrs[key]); err != nil {
 				return usageErrorf("%s=%s: want true or false", key, o.attrs[key])
@@ -189,7 +193,7 @@ func (o *output) check() error {
 	if name, ok := o.attrs[keyName]; ok {
 		var names []string
 		for n := range strings.SplitSeq(name, ",") {
-			full, err := normalise(n)
+			full, err := o.normalise(n)
 			if err != nil {
 				return err
 			}
@@ -198,6 +202,22 @@ func (o *output) check() error {
 		o.attrs[keyName] = strings.Join(names, ",")
 	}
 	return nil
+}
+
+// normalise makes a name full. One that is pushed by digest must have no tag, so it
+// gets none.
+func (o *output) normalise(name string) (string, error) {
+	if !o.is(string(exptypes.OptKeyPushByDigest)) {
+		return normalise(name)
+	}
+	named, err := parseName(name)
+	if err != nil {
+		return "", err
+	}
+	if !reference.IsNameOnly(named) {
+		return "", usageErrorf("push-by-digest: the name %q has a tag: leave it out", name)
+	}
+	return named.String(), nil
 }
 
 func (o *output) has(key string) bool { _, ok := o.attrs[key]; return ok }
@@ -268,7 +288,15 @@ func (r *Request) parseOutputs(o *options) ([]*output, error) {
 			return nil, usageErrorf("type=docker: the archive cannot hold attestations, use type=oci or a registry")
 		}
 		if len(o.tags) > 0 && !out.has(keyName) {
-			out.attrs[keyName] = strings.Join(o.tags, ",")
+			var names []string
+			for _, tag := range r.Tags {
+				full, err := out.normalise(tag)
+				if err != nil {
+					return nil, usageErrorf("--tag: %w", err)
+				}
+				names = append(names, full)
+			}
+			out.attrs[keyName] = strings.Join(names, ",")
 		}
 		if out.is(keyPush) && !out.has(keyName) {
 			return nil, usageErrorf("an image that is pushed needs a name: --tag NAME or name=NAME")

@@ -38,6 +38,10 @@ func TestParseOutput(t *testing.T) {
 			in:   `type=image,"name=a/b,localhost:5000/c:1",push=true`,
 			kind: "image", attrs: map[string]string{"name": "docker.io/a/b:latest,localhost:5000/c:1", "push": "true"},
 		},
+		{
+			in:   "type=image,push-by-digest=true,name=a.b/c",
+			kind: "image", attrs: map[string]string{"name": "a.b/c", "push-by-digest": "true"},
+		},
 		{in: "type=registry,name=a.b/c", kind: "image", attrs: map[string]string{"name": "a.b/c:latest", "push": "true"}},
 		{
 			in:   "type=docker,annotation.x=1,annotation-manifest[linux/arm64].y=2,annotation-manifest-descriptor.z=3,annotation.board=b",
@@ -130,6 +134,16 @@ func TestParseOutputs(t *testing.T) {
 			name: "files have no name", request: Request{Tags: []string{"x"}, Outputs: []string{"out"}},
 			want: []output{{kind: "local", attrs: map[string]string{}}},
 		},
+		{
+			name: "push by digest", request: Request{Tags: []string{"r.io/x"}, Outputs: []string{"type=registry,push-by-digest=true"}},
+			want: []output{{kind: "image", attrs: map[string]string{"name": "r.io/x", "push": "true", "push-by-digest": "true"}}},
+		},
+		{
+			name: "push by digest with a tag", request: Request{Tags: []string{"r.io/x:1"}, Outputs: []string{"type=registry,push-by-digest=true"}},
+			err: `push-by-digest: the name "r.io/x:1" has a tag`,
+		},
+		{name: "two to one file", request: Request{Outputs: []string{"type=oci,dest=a", "type=tar,dest=./a"}}, err: "/a: give each a dest"},
+		{name: "two to standard output", request: Request{Outputs: []string{"type=oci", "-"}}, err: "two --output go to standard output"},
 		{
 			name: "push", request: Request{Tags: []string{"r.io/x"}, Push: true},
 			want: []output{{kind: "image", attrs: map[string]string{"name": "r.io/x:latest", "push": "true"}}},

@@ -5,13 +5,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 
 	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/util/progress/progressui"
+	"google.golang.org/grpc/codes"
 
 	"github.com/hybrid-containers/hybrid/builder/buildkit"
 )
@@ -90,16 +93,29 @@ func (p *progress) build(ctx context.Context, bk *buildkit.BuildKit, name string
 		return result, failed
 	}, statuses)
 	forwarded.Wait()
-	switch {
-	case err == nil:
+	if err == nil {
 		return response.ExporterResponse, nil
-	case failed != nil && name != "":
-		return nil, fmt.Errorf("%s: %w", name, failed)
-	case failed != nil:
-		return nil, failed
+	}
+	if failed != nil {
+		err = failed
+	}
+	if grpcerrors.Code(err) == codes.Unavailable && bk.Kind != buildkit.Embedded {
+		err = fmt.Errorf("the BuildKit at %s is gone, start it and build again: %w", bk.Address, err)
+	}
+	err = &plainError{err}
+	if failed != nil && name != "" {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return nil, err
 }
+
+// plainError is an error without the words of the wire that it came over.
+type plainError struct{ err error }
+
+var wireWords = regexp.MustCompile(`rpc error: code = \w+ desc = |failed to solve: |\b(?:ResourceExhausted|Unavailable|Unknown): `)
+
+func (e *plainError) Error() string { return wireWords.ReplaceAllString(e.err.Error(), "") }
+func (e *plainError) Unwrap() error { return e.err }
 
 // prefix puts name in front of the names of steps: [build 1/2] becomes
 // [imx8m-mini/cortex-m4 build 1/2], as buildx does with platforms.

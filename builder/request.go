@@ -251,11 +251,19 @@ func parsePairs(flag string, pairs []string) (map[string]string, error) {
 
 // normalise completes the name of an image as Docker does.
 func normalise(name string) (string, error) {
-	named, err := reference.ParseNormalizedNamed(name)
+	named, err := parseName(name)
 	if err != nil {
-		return "", fmt.Errorf("image name %q: %w", name, err)
+		return "", err
 	}
 	return reference.TagNameOnly(named).String(), nil
+}
+
+func parseName(name string) (reference.Named, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return nil, fmt.Errorf("image name %q: %w", name, err)
+	}
+	return named, nil
 }
 
 // sourceDateEpoch is the time that everything in the image gets, in seconds since
@@ -270,10 +278,21 @@ func sourceDateEpoch(buildArgs map[string]string) (string, error) {
 	if epoch == "" {
 		return "0", nil
 	}
-	if n, err := strconv.ParseInt(epoch, 10, 64); err != nil || n < 0 {
-		return "", usageErrorf("%s=%s in %s: want seconds since 1970", name, epoch, where)
+	if !isEpoch(epoch) {
+		return "", usageErrorf("%s=%s in %s: %s", name, epoch, where, wantEpoch)
 	}
 	return epoch, nil
+}
+
+// maxEpoch is the last second of the year 9999: no later one can be written as an
+// image's config wants it (RFC 3339).
+const maxEpoch = 253402300799
+
+const wantEpoch = "want seconds since 1970, to the year 9999"
+
+func isEpoch(s string) bool {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return err == nil && n >= 0 && n <= maxEpoch
 }
 
 // frontendAttrs are what the Dockerfile front end is told, but for the contexts.

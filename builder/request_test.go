@@ -63,6 +63,8 @@ func TestSourceDateEpoch(t *testing.T) {
 		{"12", "13", "13", ""},
 		{"now", "", "", "SOURCE_DATE_EPOCH=now in the environment"},
 		{"", "-1", "", "SOURCE_DATE_EPOCH=-1 in --build-arg"},
+		{"253402300799", "", "253402300799", ""},
+		{"253402300800", "", "", "want seconds since 1970, to the year 9999"},
 	} {
 		t.Setenv("SOURCE_DATE_EPOCH", c.env)
 		args := map[string]string{}

@@ -44,9 +44,9 @@ rootlesskit. --builder chooses.`,
 				return err
 			}
 			if id := result.ID(); quiet && id != "" {
-				fmt.Fprintln(cmd.OutOrStdout(), id)
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
 			}
-			return nil
+			return err
 		},
 	}
 	f := cmd.Flags()
