@@ -63,8 +63,12 @@ func (s *server) newWorker(dir, runcPath string) (_ *nativeWorker, err error) {
 	}
 	host := network.NewHostProvider()
 	networks := map[pb.NetMode]network.Provider{pb.NetMode_UNSET: host, pb.NetMode_HOST: host, pb.NetMode_NONE: network.NewNoneProvider()}
+	steps := filepath.Join(root, "executor")
+	if err := removeKilled(context.Background(), steps, runcPath); err != nil {
+		return nil, fmt.Errorf("steps of a killed build: %w", err)
+	}
 	executor, err := runcexecutor.New(runcexecutor.Opt{
-		Root:              filepath.Join(root, "executor"),
+		Root:              steps,
 		CommandCandidates: []string{runcPath},
 		Rootless:          userns.RunningInUserNS(),
 		ProcessMode:       oci.ProcessSandbox,
