@@ -87,7 +87,7 @@ func (e *UnknownError) Error() string {
 	if len(e.Near) > 0 {
 		return fmt.Sprintf("unknown board %q, did you mean %s?", e.Name, strings.Join(e.Near, " or "))
 	}
-	return fmt.Sprintf("unknown board %q", e.Name)
+	return fmt.Sprintf("unknown board %q: hybrid boards lists those that there are", e.Name)
 }
 
 // Lookup finds a board by alias, by its most specific compatible string or by

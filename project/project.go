@@ -3,17 +3,22 @@
 package project
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/moby/buildkit/util/suggest"
 
 	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/sdk"
 )
 
 // FileName is what the file is called, in the folder of the build context.
@@ -85,17 +90,65 @@ func Parse(name string, text []byte) (*File, error) {
 	f := &File{}
 	err := yaml.UnmarshalWithOptions(text, f, yaml.Strict())
 	if err == nil {
-		return f, nil
+		return f, f.check(name, text)
 	}
 	var positioned yaml.Error
 	if errors.As(err, &positioned) {
-		e := &PositionError{File: name, Line: 1, Column: 1, Message: oneLine(positioned.GetMessage())}
+		e := &PositionError{File: name, Line: 1, Column: 1, Message: plain(positioned)}
 		if t := positioned.GetToken(); t != nil && t.Position != nil {
 			e.Line, e.Column = t.Position.Line, t.Position.Column
 		}
 		return nil, e
 	}
 	return nil, fmt.Errorf("%s: %s", name, oneLine(err.Error()))
+}
+
+// check refuses values that are no names of what they should be.
+func (f *File) check(name string, text []byte) error {
+	bad := map[string]error{}
+	if f.Name != "" {
+		if _, err := reference.ParseNormalizedNamed(f.Name); err != nil {
+			bad["name"] = fmt.Errorf("image name %q: %w", f.Name, err)
+		}
+	}
+	if f.SDK != "" {
+		bad["sdk"] = sdk.Known(f.SDK)
+	}
+	for _, key := range []string{"name", "sdk"} {
+		if bad[key] == nil {
+			continue
+		}
+		e := &PositionError{File: name, Line: 1, Column: 1, Message: bad[key].Error()}
+		if path, err := yaml.PathString("$." + key); err == nil {
+			if node, err := path.ReadNode(bytes.NewReader(text)); err == nil {
+				e.Line, e.Column = node.GetToken().Position.Line, node.GetToken().Position.Column
+			}
+		}
+		return e
+	}
+	return nil
+}
+
+// plain is what a mistake is, without the words of Go.
+func plain(err yaml.Error) string {
+	keys := []string{"name", "sdk", "targets", "target", "pack", "args", "firmware"}
+	var wrong *yaml.TypeError
+	var unknown *yaml.UnknownFieldError
+	switch {
+	case errors.As(err, &wrong) && wrong.DstType.Kind() == reflect.Bool:
+		return "want true or false"
+	case errors.As(err, &wrong) && wrong.DstType.Kind() == reflect.String:
+		return "want a text"
+	case errors.As(err, &unknown):
+		message := oneLine(unknown.GetMessage())
+		if t := unknown.GetToken(); t != nil {
+			if near, ok := suggest.Search(t.Value, keys, true); ok {
+				return fmt.Sprintf("%s, did you mean %s?", message, near)
+			}
+		}
+		return message
+	}
+	return oneLine(err.GetMessage())
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

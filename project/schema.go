@@ -5,6 +5,8 @@ import (
 	"reflect"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/hybrid-containers/hybrid/sdk"
 )
 
 // Schema is the JSON schema of the file, for editors: made of the Go types that it
@@ -23,6 +25,9 @@ func Schema() (*jsonschema.Schema, error) {
 	schema, err := jsonschema.For[File](&jsonschema.ForOptions{TypeSchemas: types})
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range sdk.Names() {
+		schema.Properties["sdk"].Enum = append(schema.Properties["sdk"].Enum, name)
 	}
 	schema.Schema = "https://json-schema.org/draft/2020-12/schema"
 	schema.Title, schema.Description = FileName, "What hybrid build need not be told each time."

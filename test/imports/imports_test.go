@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 
 	"builder":          {"builder/buildkit", "board", "image", "firmware", "dockerfiles", "sdk", "project"},
 	"builder/buildkit": {},
-	"project":          {"board"},
+	"project":          {"board", "sdk"},
 	"dockerfiles":      {},
 	"sdk":              {},
 	"inspect":          {"board", "image", "firmware"},
