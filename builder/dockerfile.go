@@ -35,9 +35,9 @@ type dockerfile struct {
 func (r *Request) dockerfile(o *origin) (*dockerfile, error) {
 	switch {
 	case r.Dockerfile == fromStdin:
-		text, err := io.ReadAll(r.Stdin)
+		text, err := readText(r.Stdin)
 		if err != nil {
-			return nil, fmt.Errorf("dockerfile on standard input: %w", err)
+			return nil, fmt.Errorf("standard input: %w", err)
 		}
 		return &dockerfile{name: dockerui.DefaultDockerfileName, text: text}, nil
 	case o.text != nil && r.Dockerfile == "":
@@ -67,12 +67,44 @@ func sdkDockerfile(name string) (*dockerfile, error) {
 	return &dockerfile{name: file, text: text, ours: true, sdk: name}, nil
 }
 
+// readDockerfile reads a file, or a pipe as shells make of <(COMMAND).
 func readDockerfile(path string) (*dockerfile, error) {
-	text, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, reason(err))
 	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, reason(err))
+	}
+	text, err := readText(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, reason(err))
+	}
+	if !info.Mode().IsRegular() { // it can be read once
+		return &dockerfile{name: dockerui.DefaultDockerfileName, text: text}, nil
+	}
 	return &dockerfile{name: filepath.Base(path), text: text, folder: filepath.Dir(path)}, nil
+}
+
+// maxDockerfile bounds a Dockerfile, in bytes: what is longer is something else.
+const maxDockerfile = 16 << 20
+
+// errNoText reports a Dockerfile that is none. BuildKit would quote all of it.
+var errNoText = errors.New("neither a Dockerfile nor a tar archive")
+
+func readText(in io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(in, maxDockerfile+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) == 0:
+		return nil, errors.New("empty: want a Dockerfile")
+	case len(text) > maxDockerfile, bytes.IndexByte(text, 0) >= 0:
+		return nil, errNoText
+	}
+	return text, nil
 }
 
 // entrypoint is where the Dockerfile says what to run, as NAME:LINE, or just NAME

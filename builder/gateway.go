@@ -88,7 +88,7 @@ func (b *build) verify(ctx context.Context, d *dockerfile, v *variant, result *g
 		b.warn(v, fmt.Sprintf("the image is for %s, but Linux on %s is %s: say --platform %s, or the board with --board",
 			platforms.Format(v.platform), v.target.board.Name(), own, own))
 	}
-	check := &verification{root: root, config: img, dockerfile: d, core: v.target.core, policy: b.policy}
+	check := &verification{root: root, config: img, dockerfile: d, core: v.target.core, policy: b.policy, named: b.request.Firmware != "" && !d.ours}
 	warnings, err := check.verify(ctx)
 	if err != nil {
 		return nil, err

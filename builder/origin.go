@@ -2,6 +2,7 @@ package builder
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,12 +72,12 @@ func readOrigin(stdin io.Reader) (*origin, error) {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
 	if !archiveutil.IsArchive(head) {
-		text, err := io.ReadAll(in)
+		if len(head) == 0 {
+			return nil, errors.New("standard input is empty: want a Dockerfile or a tar archive")
+		}
+		text, err := readText(in)
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
-		}
-		if len(text) == 0 {
-			return nil, errors.New("standard input is empty: want a Dockerfile or a tar archive")
 		}
 		return &origin{text: text}, nil
 	}
@@ -134,7 +135,7 @@ func fetch(ctx context.Context, gw gateway.Client, url string, buildArgs map[str
 	}
 	root, err := solveState(ctx, gw, *file)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("context %s: %w", url, err)
 	}
 	head, err := root.ReadFile(ctx, gateway.ReadRequest{Filename: name, Range: &gateway.FileRange{Length: archiveHead}})
 	if err != nil {
@@ -142,6 +143,9 @@ func fetch(ctx context.Context, gw gateway.Client, url string, buildArgs map[str
 	}
 	if !archiveutil.IsArchive(head) {
 		text, err := root.ReadFile(ctx, gateway.ReadRequest{Filename: name})
+		if err == nil {
+			text, err = readText(bytes.NewReader(text))
+		}
 		if err != nil {
 			return nil, fmt.Errorf("context %s: %w", url, err)
 		}

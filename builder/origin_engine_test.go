@@ -123,7 +123,7 @@ func TestOrigins(t *testing.T) {
 		name, want string
 		r          Request
 	}{
-		{"Dockerfile from standard input", "failed to calculate checksum", Request{Path: "-", Stdin: strings.NewReader("FROM scratch\nCOPY x /\n")}},
+		{"Dockerfile from standard input", `"/x": not found`, Request{Path: "-", Stdin: strings.NewReader("FROM scratch\nCOPY x /\n")}},
 		{"Dockerfile by URL", "Dockerfile: the image has no ENTRYPOINT", Request{Path: server.URL + "/Dockerfile"}},
 		{"nothing there", "404", Request{Path: server.URL + "/nothing"}},
 		{"no such Dockerfile", server.URL + "/all.tar holds no nope", Request{Path: server.URL + "/all.tar", Dockerfile: "nope"}},

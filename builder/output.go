@@ -96,6 +96,9 @@ var boolAttrs = []string{
 	string(exptypes.OptKeyNameCanonical),
 }
 
+// compressions are those of layers.
+var compressions = []string{"gzip", "zstd", "estargz", "uncompressed"}
+
 // targetKeys are annotations that people write without the word in front of them.
 // Other builders take annotation[PLATFORM].board=B,mcu=M and lose the mcu.
 var targetKeys = []string{image.KeyBoard, image.KeyMCU, image.KeyProcessor}
@@ -174,6 +177,9 @@ func (o *output) check() error {
 		}
 		if key == string(commonexptypes.OptKeySourceDateEpoch) && !isEpoch(o.attrs[key]) {
 			return usageErrorf("%s=%s: %s", key, o.attrs[key], wantEpoch)
+		}
+		if key == string(exptypes.OptKeyLayerCompression) && !slices.Contains(compressions, o.attrs[key]) {
+			return suggest.WrapError(usageErrorf("%s=%s: want %s", key, o.attrs[key], strings.Join(compressions, ", ")), o.attrs[key], compressions, true)
 		}
 		if slices.Contains(boolAttrs, key) {
 			if _, err := strconv.ParseBool(o.attrs[key]); err != nil {

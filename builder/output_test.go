@@ -85,6 +85,8 @@ func TestParseOutputRefuses(t *testing.T) {
 		"type=oci,com.example=x":      "annotation.*",
 		"type=local,dest=x,name=y":    `type=local has no key "name"`,
 		"type=oci,tar=maybe":          "want true or false",
+		"type=oci,compression=zst":    "did you mean zstd?",
+		"type=oci,source-date-epoch=": "want seconds since 1970",
 		"type=oci,tar=false":          "needs dest=FOLDER",
 		"type=oci,tar=false,dest=-":   "cannot be a folder",
 		"type=local":                  "needs dest=FOLDER",

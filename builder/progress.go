@@ -112,7 +112,7 @@ func (p *progress) build(ctx context.Context, bk *buildkit.BuildKit, name string
 // plainError is an error without the words of the wire that it came over.
 type plainError struct{ err error }
 
-var wireWords = regexp.MustCompile(`rpc error: code = \w+ desc = |failed to solve: |\b(?:ResourceExhausted|Unavailable|Unknown): `)
+var wireWords = regexp.MustCompile(`rpc error: code = \w+ desc = |failed to solve: |failed to (?:compute cache key|load cache key|calculate checksum of ref \S+): |\b(?:ResourceExhausted|Unavailable|Unknown): `)
 
 func (e *plainError) Error() string { return wireWords.ReplaceAllString(e.err.Error(), "") }
 func (e *plainError) Unwrap() error { return e.err }

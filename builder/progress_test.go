@@ -13,6 +13,7 @@ func TestPlainError(t *testing.T) {
 		"failed to solve: rpc error: code = Unknown desc = open a: read-only file system":                                 "open a: read-only file system",
 		"failed to solve: ResourceExhausted: rpc error: code = ResourceExhausted desc = write a: no space left on device": "write a: no space left on device",
 		`imx8m-mini: process "make" did not complete successfully: exit code: 2`:                                          `imx8m-mini: process "make" did not complete successfully: exit code: 2`,
+		`failed to compute cache key: failed to calculate checksum of ref ab::cd: "/out/a.elf": not found`:                `"/out/a.elf": not found`,
 		"failed to push x: failed to do request: dial tcp: connection refused":                                            "failed to push x: failed to do request: dial tcp: connection refused",
 		status.Error(codes.Unavailable, "error reading from server: EOF").Error():                                         "error reading from server: EOF",
 	} {

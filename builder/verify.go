@@ -43,6 +43,7 @@ type verification struct {
 	dockerfile *dockerfile
 	core       *board.Core
 	policy     policy
+	named      bool // the firmware is that of --firmware, not the Dockerfile's ENTRYPOINT
 }
 
 // verify reads the firmware out of the build and checks that the core can take it.
@@ -69,6 +70,9 @@ func (v *verification) verify(ctx context.Context) (warnings []string, err error
 	if err != nil {
 		var missing *missingError
 		if errors.As(err, &missing) {
+			if v.named {
+				return nil, fmt.Errorf("--firmware %s is not in the image, which holds %s", entry, enumerate(files))
+			}
 			return nil, fmt.Errorf("%s: ENTRYPOINT %s is not in the image, which holds %s", where, entry, enumerate(files))
 		}
 		return nil, fmt.Errorf("%s: firmware %s: %w", where, entry, err)

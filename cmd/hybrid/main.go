@@ -11,10 +11,12 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/hybrid-containers/hybrid/builder"
 )
@@ -30,6 +32,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	logrus.SetOutput(io.Discard) // BuildKit's libraries log what they also return
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, stop := untilSignal(context.Background())
 	defer stop()
 	err := root().ExecuteContext(ctx)
@@ -44,12 +47,28 @@ func run() int {
 	for _, source := range errdefs.Sources(err) {
 		_ = source.Print(os.Stderr) // to standard error: nowhere to say that it failed
 	}
-	fmt.Fprintln(os.Stderr, "error:", err)
+	fmt.Fprintln(os.Stderr, "error:", line(err))
 	var usage *builder.UsageError
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// line is an error as one line, without what a terminal would obey: git's and a
+// registry's errors come as they are.
+func line(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, err.Error())
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, " ")
 }
 
 func root() *cobra.Command {
