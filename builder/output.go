@@ -322,7 +322,7 @@ func apart(outputs []*output) error {
 	for _, out := range outputs {
 		where := out.dest
 		switch {
-		case out.kind == typeImage, out.kind == typeCacheOnly, out.kind == typeDocker && out.dest == "":
+		case out.kind == typeImage, out.kind == typeMoby, out.kind == typeCacheOnly, out.kind == typeDocker && out.dest == "":
 			continue
 		case out.dest == "" || out.dest == toStdout:
 			where = "standard output"

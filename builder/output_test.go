@@ -186,7 +186,7 @@ func TestParseOutputs(t *testing.T) {
 				if w.kind == typeDocker || w.kind == typeOCI || w.kind == typeImage {
 					w.attrs["rewrite-timestamp"] = "true"
 				}
-				if got[i].kind != w.kind || !maps.Equal(got[i].attrs, w.attrs) {
+				if got[i].kind != w.kind || got[i].load != w.load || !maps.Equal(got[i].attrs, w.attrs) {
 					t.Errorf("output %d is %s %v, want %s %v", i, got[i].kind, got[i].attrs, w.kind, w.attrs)
 				}
 			}

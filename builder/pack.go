@@ -3,7 +3,6 @@ package builder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -38,7 +37,7 @@ func (b *build) pack(url string) gateway.BuildFunc {
 			group.Go(func() error {
 				result, img, err := b.solveVariant(groupCtx, gw, inputs, v)
 				if err != nil {
-					return fmt.Errorf("%s: %w", v.name(), err)
+					return v.failed(err)
 				}
 				built[i] = packed{result, img}
 				return nil
@@ -67,7 +66,7 @@ func (b *build) packResult(ctx context.Context, gw gateway.Client, built []packe
 		}
 		from, err := stateOfResult(built[i].result)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", v.name(), err)
+			return nil, v.failed(err)
 		}
 		target := image.Target{Board: v.target.board.Name(), MCU: v.target.core.MCU}
 		targets = append(targets, target)

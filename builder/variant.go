@@ -31,6 +31,14 @@ func (v *variant) name() string {
 	return v.target.board.Name() + "/" + v.target.core.MCU
 }
 
+// failed is err with the core that it is about, once that is known.
+func (v *variant) failed(err error) error {
+	if name := v.name(); name != "" {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return err
+}
+
 // parseTarget parses --target-core: BOARD[/MCU][,NAME=VALUE…], with build arguments
 // of that target alone.
 func parseTarget(flag string) (image.Target, map[string]string, error) {

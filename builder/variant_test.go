@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -129,5 +130,19 @@ func TestIndexAttrs(t *testing.T) {
 		} else if err != nil || fmt.Sprint(attrs) != c.want {
 			t.Errorf("%v: %v, %v, want %s", c.outputs, attrs, err, c.want)
 		}
+	}
+}
+
+func TestVariantFailed(t *testing.T) {
+	err := errors.New("no")
+	if got := (&variant{}).failed(err).Error(); got != "no" {
+		t.Errorf("without a target: %s", got)
+	}
+	known, lookup := resolve([]image.Claim{{Target: image.Target{Board: "imx8m-mini"}}})
+	if lookup != nil {
+		t.Fatal(lookup)
+	}
+	if got := (&variant{target: known}).failed(err).Error(); got != "imx8m-mini/cortex-m4: no" {
+		t.Errorf("with a target: %s", got)
 	}
 }

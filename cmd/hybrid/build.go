@@ -95,6 +95,7 @@ rootlesskit. --builder chooses.`,
 	f.StringVar(&r.MetadataFile, "metadata-file", "", "write what was built to this file, as JSON")
 	f.StringVar(&r.IIDFile, "iidfile", "", "write the image's ID to this file")
 	builderFlags(f, &r.BuildKit)
+	completeFlags(cmd)
 	return cmd
 }
 

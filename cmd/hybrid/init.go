@@ -36,5 +36,6 @@ and print the command that builds it.`,
 	f.StringVar(&name, "sdk", sdk.BareMetal, "SDK: "+strings.Join(sdk.Names(), ", "))
 	f.StringVar(&target.Board, "board", "", "board that the firmware is for (default: the first that the SDK knows)")
 	f.StringVar(&target.MCU, "mcu", "", "core of the board (may be left out if it has one kind)")
+	completeFlags(cmd)
 	return cmd
 }

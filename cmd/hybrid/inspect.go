@@ -58,6 +58,7 @@ Errors that the checks find do not make the command fail: ask for them with --js
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	f.StringVar(&target.Board, "board", "", "board, where the image does not say it")
 	f.StringVar(&target.MCU, "mcu", "", "core of the board")
+	completeFlags(cmd)
 	return cmd
 }
 
