@@ -60,8 +60,8 @@ func followLinks(name string) (string, error) {
 			return "", fmt.Errorf("%s is not a folder", dir)
 		}
 		name = filepath.Join(dir, filepath.Base(name))
-		target, err := os.Readlink(name)
-		if err != nil { // no link, or nothing yet
+		target, _ := os.Readlink(name) // it fails if this is no link, or nothing yet
+		if target == "" {
 			return name, nil
 		}
 		if !filepath.IsAbs(target) {
