@@ -83,6 +83,9 @@ func parseSource(name string) (source, error) {
 		}
 	}
 	path, layout := strings.CutPrefix(name, "oci-layout://")
+	if path == "" {
+		return source{}, fmt.Errorf("%q: want a file, a folder or the name of an image", name)
+	}
 	s, err := localSource(path)
 	switch {
 	case err == nil && layout && s.kind == KindELF:

@@ -225,6 +225,8 @@ func TestOpenRefuses(t *testing.T) {
 		"oci-layout://nothing":            "nothing: no such file or folder",
 		"oci-layout://" + elf:             "is an ELF file, not an OCI layout",
 		elf + ":tag":                      "is an ELF file, it has no tag or digest",
+		"":                                "want a file, a folder or the name",
+		"oci-layout://":                   "want a file, a folder or the name",
 		"docker:":                         "want the name of an image",
 		"docker:hello":                    "docker save hello: no such image: save hello",
 		"podman:hello":                    "podman save --format oci-archive hello: ",
