@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -297,7 +298,19 @@ func (b *build) solve(ctx context.Context, bk *buildkit.BuildKit, destinations [
 		}
 		response, err = show.build(ctx, bk, "", opt, function)
 	}
-	return response, show.end(ctx, err)
+	return response, b.withHint(show.end(ctx, err))
+}
+
+// unresolved is how BuildKit says that it does not get at the compiler's base image.
+var unresolved = regexp.MustCompile(`failed to resolve source metadata for docker\.io/library/debian:`)
+
+// withHint adds the way out to what meets everybody who has no registry: the first
+// stage of the SDKs' Dockerfiles is Debian's image.
+func (b *build) withHint(err error) error {
+	if err == nil || b.sources.has("toolchain") || !unresolved.MatchString(err.Error()) {
+		return err
+	}
+	return fmt.Errorf("%w (without a registry: hybrid sdk base DIR, then --build-context toolchain=oci-layout://DIR)", err)
 }
 
 func entries(destinations []*destination) []client.ExportEntry {

@@ -3,6 +3,7 @@ package builder
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,5 +86,24 @@ func TestOrigin(t *testing.T) {
 			t.Errorf("%s: %d bytes spooled, want %d", c.path, size, c.spool)
 		}
 		o.close()
+	}
+}
+
+// Who has no registry is told the way out, unless they have taken it.
+func TestHint(t *testing.T) {
+	failed := errors.New("failed to resolve source metadata for docker.io/library/debian:bookworm-slim: no such host")
+	b := &build{sources: newSources()}
+	if err := b.withHint(failed); !errors.Is(err, failed) || !strings.Contains(err.Error(), "hybrid sdk base DIR") {
+		t.Errorf("%v", err)
+	}
+	if err := b.withHint(errors.New("another")); err.Error() != "another" {
+		t.Errorf("%v", err)
+	}
+	if err := b.withHint(nil); err != nil {
+		t.Errorf("%v", err)
+	}
+	b.sources.attrs["context:toolchain"] = "x"
+	if err := b.withHint(failed); err.Error() != failed.Error() {
+		t.Errorf("%v", err)
 	}
 }

@@ -240,8 +240,8 @@ func parseBuildArgs(args []string) (map[string]string, error) {
 func parsePairs(flag string, pairs []string) (map[string]string, error) {
 	parsed := map[string]string{}
 	for _, p := range pairs {
-		k, v, ok := strings.Cut(p, "=")
-		if !ok || k == "" {
+		k, v, _ := strings.Cut(p, "=") // as docker: KEY alone has an empty value
+		if k == "" {
 			return nil, usageErrorf("%s %q: want KEY=VALUE", flag, p)
 		}
 		parsed[k] = v

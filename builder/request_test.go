@@ -17,7 +17,7 @@ func TestOptions(t *testing.T) {
 	o, err := (&Request{
 		Platform:  "linux/arm64/v8",
 		BuildArgs: []string{"A=1", "B=", "C=x=y", "FROM_ENV", "NOT_IN_ENV"},
-		Labels:    []string{"l=v", "m="},
+		Labels:    []string{"l=v", "m=", "n"},
 		Tags:      []string{"x", "localhost:5000/y:2"},
 		Progress:  "plain",
 	}).options()
@@ -27,7 +27,7 @@ func TestOptions(t *testing.T) {
 	if want := map[string]string{"A": "1", "B": "", "C": "x=y", "FROM_ENV": "e"}; !maps.Equal(o.buildArgs, want) {
 		t.Errorf("build arguments %v", o.buildArgs)
 	}
-	if want := map[string]string{"l": "v", "m": ""}; !maps.Equal(o.labels, want) {
+	if want := map[string]string{"l": "v", "m": "", "n": ""}; !maps.Equal(o.labels, want) {
 		t.Errorf("labels %v", o.labels)
 	}
 	if got := strings.Join(o.tags, " "); got != "docker.io/library/x:latest localhost:5000/y:2" {
@@ -44,7 +44,7 @@ func TestOptionsRefuse(t *testing.T) {
 		"--platform":          {Platform: "a/b/c/d/e"},
 		"want NAME=VALUE":     {BuildArgs: []string{"=x"}},
 		"--build-arg \"a b\"": {BuildArgs: []string{"a b"}},
-		"--label \"x\"":       {Labels: []string{"x"}},
+		"--label \"=x\"":      {Labels: []string{"=x"}},
 		"image name \"UP\"":   {Tags: []string{"UP"}},
 		"unknown --progress":  {Progress: "loud"},
 	} {

@@ -12,7 +12,6 @@ import (
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/util/archutil"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -164,7 +163,7 @@ func probeEmbedded(ctx context.Context, dir string) Builder {
 		b.Status = err.Error()
 		return b
 	}
-	b.Platforms = formatPlatforms(archutil.SupportedPlatforms(false))
+	b.Platforms = formatPlatforms([]v1.Platform{platforms.DefaultSpec()})
 	return b
 }
 
