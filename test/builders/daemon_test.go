@@ -151,12 +151,15 @@ HOME=%[1]s/home CONTAINERS_CONF=%[1]s/containers.conf TMPDIR=%[1]s exec %[2]s/us
 func startDocker(t *testing.T, dir, dockerd string) string {
 	t.Helper()
 	config := filepath.Join(dir, "daemon.json")
-	if err := os.WriteFile(config, []byte("{}"), 0o600); err != nil {
+	// no proxy: Debian has it in the package of its Docker, which is not installed
+	if err := os.WriteFile(config, []byte(`{"userland-proxy": false}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "docker.sock")
 	path := "PATH=" + enginesDir(t) + string(os.PathListSeparator) + os.Getenv("PATH")
-	start(t, socket, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}, []string{path}, filepath.Join(enginesDir(t), dockerd),
+	// a network and mounts of its own: it changes the one, and may leave some of the other
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
+	start(t, socket, attr, []string{path}, filepath.Join(enginesDir(t), dockerd),
 		"--config-file", config, "--data-root", filepath.Join(dir, "root"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "--host", "unix://"+socket, "--iptables=false", "--ip6tables=false")
 	return "unix://" + socket
