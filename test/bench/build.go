@@ -186,7 +186,7 @@ func serve(cmd *exec.Cmd, socket string) (stop func() error, err error) {
 		if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
 			return err
 		}
-		<-ended // a daemon that is told to stop may well say that it was
+		_ = <-ended // a daemon that is told to stop may well say that it was
 		return nil
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
