@@ -180,13 +180,14 @@ func serve(cmd *exec.Cmd, socket string) (stop func() error, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	var why error
+	go func() { why = cmd.Wait(); close(ended) }()
 	stop = func() error {
 		if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
 			return err
 		}
-		_ = <-ended // a daemon that is told to stop may well say that it was
+		<-ended // a daemon that is told to stop may well say that it was
 		return nil
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -194,8 +195,8 @@ func serve(cmd *exec.Cmd, socket string) (stop func() error, err error) {
 			return stop, conn.Close()
 		}
 		select {
-		case err := <-ended:
-			return nil, fmt.Errorf("%s: %w: %s", cmd.Path, err, said.String())
+		case <-ended:
+			return nil, fmt.Errorf("%s: %w: %s", cmd.Path, why, said.String())
 		default:
 		}
 	}
