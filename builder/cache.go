@@ -28,9 +28,27 @@ func parseCacheFrom(flags []string) ([]client.CacheOptionsEntry, error) {
 	return parseCaches("--cache-from", flags, buildctl.ParseImportCache, keyCacheSrc)
 }
 
-// parseCacheTo parses --cache-to, in the same form.
+// parseCacheTo parses --cache-to, in the same form. A folder cannot be combined with
+// another cache: BuildKit's client would write the digest of whichever is ready last
+// into the folder's index.
 func parseCacheTo(flags []string) ([]client.CacheOptionsEntry, error) {
-	return parseCaches("--cache-to", flags, buildctl.ParseExportCache, keyCacheDest)
+	all, err := parseCaches("--cache-to", flags, buildctl.ParseExportCache, keyCacheDest)
+	if err != nil {
+		return nil, err
+	}
+	kept, folders := 0, 0
+	for _, e := range all {
+		if e.Type != "inline" { // it is part of the image
+			kept++
+		}
+		if e.Type == "local" {
+			folders++
+		}
+	}
+	if folders > 0 && kept > 1 {
+		return nil, usageErrorf("--cache-to type=local cannot be combined with another cache: build twice, the second build has nothing to do")
+	}
+	return all, nil
 }
 
 func parseCaches(flag string, specs []string, parse func([]string) ([]client.CacheOptionsEntry, error), folder string) ([]client.CacheOptionsEntry, error) {

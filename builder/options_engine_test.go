@@ -130,13 +130,11 @@ func loopback(t *testing.T) string {
 // folder the compiling. A cache folder that is not there yet is no mistake.
 func TestCaches(t *testing.T) {
 	host, dir := loopback(t), t.TempDir()
-	_, said, err := run(t, Request{
-		Path: hello, NoCache: true,
-		CacheFrom: []string{"type=local,src=" + dir + "/cache"},
-		CacheTo:   []string{"type=local,mode=max,dest=" + dir + "/cache", "type=registry,mode=max,ref=" + host + "/cache"},
-	})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, said)
+	for _, to := range []string{"type=local,mode=max,dest=" + dir + "/cache", "type=registry,mode=max,ref=" + host + "/cache"} {
+		_, said, err := run(t, Request{Path: hello, CacheFrom: []string{"type=local,src=" + dir + "/none"}, CacheTo: []string{to}})
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", to, err, said)
+		}
 	}
 	for _, from := range []string{"type=local,src=" + dir + "/cache", host + "/cache"} {
 		_, said, err := run(t, Request{

@@ -73,6 +73,11 @@ func TestParseCaches(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %s", c.flag, got, err, c.want)
 		}
 	}
+	_, err := parseCacheTo([]string{"type=local,dest=" + dir, "a/b"})
+	wantUsage(t, err, "cannot be combined with another cache")
+	if all, err := parseCacheTo([]string{"type=local,dest=" + dir, "type=inline"}); err != nil || len(all) != 2 {
+		t.Errorf("%v, %v", all, err)
+	}
 	for spec, n := range map[string]int{
 		"type=local,src=" + dir:            1,
 		"type=local,src=" + dir + "/none":  0, // as buildx: the first build has no cache yet
