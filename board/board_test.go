@@ -247,3 +247,19 @@ func TestPlatform(t *testing.T) {
 		}
 	}
 }
+
+func TestSameBoard(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"imx8m-mini", "imx8mm-evk", true},
+		{"imx8m-mini", "fsl,imx8mm-evk", true},
+		{"imx8m-mini", "imx93-evk", false},
+		{"nope", "nope", false},
+	} {
+		if got := SameBoard(c.a, c.b); got != c.want {
+			t.Errorf("%s and %s: %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}

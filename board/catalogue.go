@@ -101,6 +101,13 @@ func Lookup(name string) (*Board, error) {
 	return nil, &UnknownError{Name: name, Near: near(name)}
 }
 
+// SameBoard reports whether two names mean one board of the catalogue.
+func SameBoard(a, b string) bool {
+	x, errX := Lookup(a)
+	y, errY := Lookup(b)
+	return errX == nil && errY == nil && x == y
+}
+
 // near returns at most three aliases within an edit distance of a third of the
 // name, nearest first.
 func near(name string) []string {

@@ -162,9 +162,7 @@ func same(key, a, b string) bool {
 	case image.KeyMCU:
 		return board.SameMCU(a, b)
 	case image.KeyBoard:
-		x, errX := board.Lookup(a)
-		y, errY := board.Lookup(b)
-		return errX == nil && errY == nil && x == y
+		return board.SameBoard(a, b)
 	}
 	return a == b
 }
