@@ -327,7 +327,7 @@ func entries(destinations []*destination) []client.ExportEntry {
 // is the context if BuildKit has to fetch it.
 func (b *build) solveOpt(v *variant) (_ client.SolveOpt, url string) {
 	opt := client.SolveOpt{
-		FrontendAttrs: v.attrs,
+		FrontendAttrs: maps.Clone(v.attrs), // the client adds its own
 		LocalMounts:   b.sources.mounts,
 		OCIStores:     b.sources.stores,
 		SharedKey:     sharedKey(b.request.Path),

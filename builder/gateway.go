@@ -17,6 +17,9 @@ import (
 // frontend is the name of BuildKit's Dockerfile front end.
 const frontend = "dockerfile.v0"
 
+// keyCacheImports is the front end's attribute for the caches to start from.
+const keyCacheImports = "cache-imports"
+
 // inputs is what the front end reads and that is on no disk of this machine; url is the
 // context if BuildKit has to fetch it.
 func (b *build) inputs(ctx context.Context, gw gateway.Client, url string) (map[string]*pb.Definition, error) {
@@ -42,9 +45,13 @@ func (b *build) inputs(ctx context.Context, gw gateway.Client, url string) (map[
 // solveVariant is one firmware as BuildKit sees it: the Dockerfile's result, verified and
 // with its target.
 func (b *build) solveVariant(ctx context.Context, gw gateway.Client, inputs map[string]*pb.Definition, v *variant) (*gateway.Result, *dockerspec.DockerOCIImage, error) {
+	attrs := maps.Clone(v.attrs)
+	if caches, ok := gw.BuildOpts().Opts[keyCacheImports]; ok { // of --cache-from, by BuildKit's client
+		attrs[keyCacheImports] = caches
+	}
 	result, err := gw.Solve(ctx, gateway.SolveRequest{
 		Frontend:       frontend,
-		FrontendOpt:    v.attrs,
+		FrontendOpt:    attrs,
 		FrontendInputs: inputs,
 		Evaluate:       true,
 	})

@@ -149,6 +149,25 @@ func TestCaches(t *testing.T) {
 	}
 }
 
+// Every core of a packed image starts from the cache, not the first alone.
+func TestCachesOfPacked(t *testing.T) {
+	cache := t.TempDir() + "/cache"
+	_, said, err := run(t, Request{Path: hello, Targets: twoTargets, Pack: true, CacheTo: []string{"type=local,mode=max,dest=" + cache}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	_, said, err = run(t, Request{
+		Path: hello, Targets: twoTargets, Pack: true, Progress: "plain", CacheFrom: []string{"type=local,src=" + cache},
+		BuildKit: buildkit.Options{StateDir: t.TempDir()},
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if strings.Contains(said, "CC      hello_world.elf") {
+		t.Errorf("compiled again:\n%s", said)
+	}
+}
+
 func TestNoCacheFilter(t *testing.T) {
 	_, said, err := run(t, Request{Path: hello})
 	if err != nil {
