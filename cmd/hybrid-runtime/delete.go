@@ -1,15 +1,16 @@
 package main
 
-import "github.com/spf13/cobra"
-
-func (a *app) delete() *cobra.Command {
+func (a *app) delete() *verb {
 	var force bool
-	cmd := &cobra.Command{
-		Use:         "delete",
-		Short:       "Deletes any resources held by the container",
-		Annotations: map[string]string{usageLine: "[OPTIONS] <CONTAINER_ID>"},
-		Args:        containerID,
-		RunE: func(_ *cobra.Command, args []string) error {
+	return &verb{
+		name:  "delete",
+		short: "Deletes any resources held by the container",
+		usage: "[OPTIONS] <CONTAINER_ID>",
+		least: 1, most: 1,
+		options: func(o *options) {
+			o.bool(&force, "force", "f", "Forcibly deletes the container if it is still running (using SIGKILL)")
+		},
+		run: func(args []string) error {
 			r, err := a.runtime()
 			if err != nil {
 				return err
@@ -17,6 +18,4 @@ func (a *app) delete() *cobra.Command {
 			return r.Delete(args[0], force)
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "Forcibly deletes the container if it is still running (using SIGKILL)")
-	return cmd
 }

@@ -2,87 +2,50 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
-
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
-// Keys of what help says beyond what cobra knows.
-const (
-	valueName = "value"     // annotation of a flag: the name of its value
-	usageLine = "usage"     // annotation of a command: what stands after its name
-	arguments = "arguments" // annotation of a command: lines of NAME<tab>text
-)
-
-func annotate(f *pflag.Flag, value string) {
-	f.Annotations = map[string][]string{valueName: {value}}
-}
-
-// order is the order of the commands in the help text.
-var order = []string{"create", "start", "state", "kill", "delete", "list", "logs", "help"}
-
-// help is the help text of a command. It is written by hand because cobra's own
-// needs text/template, which is a third of this program.
-func help(cmd *cobra.Command) string {
+// writeHelp writes the help text of a verb, or of the whole command.
+func (a *app) writeHelp(w io.Writer, v *verb) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n", cmd.Short)
-	options := collect(cmd)
-	if cmd.HasParent() {
-		fmt.Fprintf(&b, "Usage: %s %s\n", cmd.CommandPath(), cmd.Annotations[usageLine])
-		if text := cmd.Annotations[arguments]; text != "" {
-			b.WriteString("\nArguments:\n")
-			var rows [][2]string
-			for line := range strings.SplitSeq(text, "\n") {
-				name, what, _ := strings.Cut(line, "\t")
-				rows = append(rows, [2]string{name, what})
-			}
-			table(&b, rows)
-		}
-	} else {
-		fmt.Fprintf(&b, "Usage: %s <COMMAND>\n\nCommands:\n", cmd.Name())
+	o := newOptions()
+	if v == nil {
+		fmt.Fprint(&b, "Deploy an application across available embedded cores.\n\nUsage: hybrid-runtime <COMMAND>\n\nCommands:\n")
 		var rows [][2]string
-		for _, name := range order {
-			if c, _, err := cmd.Find([]string{name}); err == nil && c != cmd {
-				rows = append(rows, [2]string{name, c.Short})
+		for _, v := range a.verbs() {
+			if v.short != "" {
+				rows = append(rows, [2]string{v.name, v.short})
 			}
 		}
 		table(&b, rows)
+		a.options(o)
+	} else {
+		fmt.Fprintf(&b, "%s\n\nUsage: hybrid-runtime %s %s\n", v.short, v.name, v.usage)
+		if len(v.arguments) > 0 {
+			b.WriteString("\nArguments:\n")
+			table(&b, v.arguments)
+		}
+		v.declare(o)
 	}
 	b.WriteString("\nOptions:\n")
-	table(&b, options)
-	return b.String()
-}
-
-// collect lists the options: the command's own, then the ones of all commands,
-// help and version last.
-func collect(cmd *cobra.Command) [][2]string {
-	var own, global, last [][2]string
-	row := func(f *pflag.Flag) [2]string {
-		name := "    --" + f.Name
-		if f.Shorthand != "" {
-			name = "-" + f.Shorthand + ", --" + f.Name
+	var rows [][2]string
+	for _, r := range o.rows {
+		name := "    --" + r.name
+		if r.short != "" {
+			name = "-" + r.short + ", --" + r.name
 		}
-		if v := f.Annotations[valueName]; len(v) > 0 {
-			name += " <" + v[0] + ">"
+		if r.value != "" {
+			name += " <" + r.value + ">"
 		}
-		return [2]string{name, f.Usage}
+		rows = append(rows, [2]string{name, r.text})
 	}
-	cmd.InitDefaultHelpFlag()
-	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		switch {
-		case f.Hidden:
-		case f.Name == "help":
-			last = append([][2]string{{"-h, --help", "Print help"}}, last...)
-		case f.Name == "version":
-			last = append(last, row(f))
-		case cmd.Root().PersistentFlags().Lookup(f.Name) != nil:
-			global = append(global, row(f))
-		default:
-			own = append(own, row(f))
-		}
-	})
-	return append(append(own, global...), last...)
+	rows = append(rows, [2]string{"-h, --help", "Print help"})
+	if v == nil {
+		rows = append(rows, [2]string{"-V, --version", "Print version"})
+	}
+	table(&b, rows)
+	_, _ = io.WriteString(w, b.String())
 }
 
 func table(b *strings.Builder, rows [][2]string) {
@@ -95,17 +58,22 @@ func table(b *strings.Builder, rows [][2]string) {
 	}
 }
 
-func helpCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:         "help [COMMAND]",
-		Short:       "Print this message or the help of the given subcommand(s)",
-		Annotations: map[string]string{usageLine: "[COMMAND]"},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return usagef("unrecognized command %q", strings.Join(args, " "))
+func (a *app) help() *verb {
+	return &verb{
+		name:  "help",
+		short: "Print this message or the help of the given subcommand(s)",
+		usage: "[COMMAND]",
+		most:  1,
+		run: func(args []string) error {
+			if len(args) == 0 {
+				a.writeHelp(a.out, nil)
+				return nil
 			}
-			fmt.Fprint(cmd.OutOrStdout(), help(c))
+			v := a.find(args[0])
+			if v == nil {
+				return usagef("unrecognized command %q", args[0])
+			}
+			a.writeHelp(a.out, v)
 			return nil
 		},
 	}

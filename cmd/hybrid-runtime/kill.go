@@ -4,26 +4,21 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
-func (a *app) kill() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "kill",
-		Short: "terminates the container",
-		Annotations: map[string]string{
-			usageLine: "<CONTAINER_ID> [SIGNAL]",
-			arguments: "<CONTAINER_ID>\tName of the container\n" +
-				"[SIGNAL]\tName or number [default: TERM]; TERM, INT, QUIT and KILL stop the processor, others do nothing",
+func (a *app) kill() *verb {
+	return &verb{
+		name:  "kill",
+		short: "terminates the container",
+		usage: "<CONTAINER_ID> [SIGNAL]",
+		arguments: [][2]string{
+			{containerID, "Name of the container"},
+			{"[SIGNAL]", "Name or number [default: TERM]; TERM, INT, QUIT and KILL stop the processor, others do nothing"},
 		},
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 2 {
-				return nil
-			}
-			return containerID(cmd, args)
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		least: 1, most: 2,
+		options: func(o *options) { o.accept("all", "a") }, // a firmware is one process
+		run: func(args []string) error {
 			signal := unix.SIGTERM
 			if len(args) == 2 {
 				var err error
@@ -38,9 +33,6 @@ func (a *app) kill() *cobra.Command {
 			return r.Kill(args[0], signal)
 		},
 	}
-	cmd.Flags().BoolP("all", "a", false, "Accepted, as engines give it: a firmware is one process")
-	_ = cmd.Flags().MarkHidden("all")
-	return cmd
 }
 
 // parseSignal takes TERM, SIGTERM, term and 15.

@@ -8,29 +8,24 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/hybrid-containers/hybrid/image"
 	"github.com/hybrid-containers/hybrid/runtime"
 )
 
-func (a *app) list() *cobra.Command {
-	var format string
-	var quiet bool
-	cmd := &cobra.Command{
-		Use:         "list",
-		Short:       "List the containers",
-		Annotations: map[string]string{usageLine: "[OPTIONS]"},
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unexpected argument %q", args[0])
-			}
+func (a *app) list() *verb {
+	format, quiet := "table", false
+	return &verb{
+		name:  "list",
+		short: "List the containers",
+		usage: "[OPTIONS]",
+		options: func(o *options) {
+			o.string(&format, "format", "o", "FORMAT", "Output format: table or json [default: table]")
+			o.bool(&quiet, "quiet", "q", "Print the names only")
+		},
+		run: func([]string) error {
 			if format != "table" && format != "json" {
 				return usagef("--format %q: want table or json", format)
 			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := a.runtime()
 			if err != nil {
 				return err
@@ -39,26 +34,22 @@ func (a *app) list() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			switch out := cmd.OutOrStdout(); {
+			switch {
 			case quiet:
 				for _, e := range entries {
-					fmt.Fprintln(out, e.ID)
+					fmt.Fprintln(a.out, e.ID)
 				}
 			case format == "json":
 				if entries == nil {
 					entries = []runtime.Entry{}
 				}
-				return json.NewEncoder(out).Encode(entries)
+				return json.NewEncoder(a.out).Encode(entries)
 			default:
-				return writeTable(out, entries)
+				return writeTable(a.out, entries)
 			}
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&format, "format", "o", "table", "Output format: table or json [default: table]")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print the names only")
-	annotate(cmd.Flags().Lookup("format"), "FORMAT")
-	return cmd
 }
 
 // writeTable does without text/tabwriter, which is not worth its size here.

@@ -1,19 +1,17 @@
 package main
 
-import "github.com/spf13/cobra"
-
-func (a *app) logs() *cobra.Command {
-	return &cobra.Command{
-		Use:         "logs",
-		Short:       "Print what the firmware has written",
-		Annotations: map[string]string{usageLine: "<CONTAINER_ID>"},
-		Args:        containerID,
-		RunE: func(cmd *cobra.Command, args []string) error {
+func (a *app) logs() *verb {
+	return &verb{
+		name:  "logs",
+		short: "Print what the firmware has written",
+		usage: containerID,
+		least: 1, most: 1,
+		run: func(args []string) error {
 			r, err := a.runtime()
 			if err != nil {
 				return err
 			}
-			return r.Logs(args[0], cmd.OutOrStdout())
+			return r.Logs(args[0], a.out)
 		},
 	}
 }

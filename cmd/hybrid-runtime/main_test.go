@@ -25,11 +25,7 @@ var update = flag.Bool("update", false, "write testdata/*.help anew")
 func output(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	root := (&app{}).command()
-	root.SetOut(&out)
-	root.SetErr(&out)
-	root.SetArgs(args)
-	err := root.Execute()
+	err := (&app{out: &out, errOut: &out}).run(args)
 	return out.String(), err
 }
 
@@ -117,9 +113,9 @@ func TestUsageErrors(t *testing.T) {
 		"start":                      "<CONTAINER_ID> is missing",
 		"start a b":                  `unexpected argument "b"`,
 		"kill":                       "<CONTAINER_ID> is missing",
-		"kill a b c":                 `unexpected argument "b"`,
+		"kill a b c":                 `unexpected argument "c"`,
 		"kill a NONSENSE":            `no signal "NONSENSE"`,
-		"delete --fast a":            "unknown flag: --fast",
+		"delete --fast a":            "flag provided but not defined: -fast",
 		"list a":                     `unexpected argument "a"`,
 		"list --format xml":          `--format "xml": want table or json`,
 		"create a":                   "want one of --firmware, --image and --bundle, got 0",
@@ -127,7 +123,7 @@ func TestUsageErrors(t *testing.T) {
 		"create --firmware= a":       "the path of the firmware, image or bundle is empty",
 		"create -f x":                "<CONTAINER_ID> is missing",
 		"--log-format yaml start a":  `--log-format "yaml": want text or json`,
-		"state --log-format= --root": "flag needs an argument: --root",
+		"state --log-format= --root": "flag needs an argument: -root",
 	} {
 		_, err := output(t, strings.Fields(line)...)
 		if usage := (*usageError)(nil); !errors.As(err, &usage) || !strings.Contains(err.Error(), says) {

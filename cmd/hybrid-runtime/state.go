@@ -1,18 +1,14 @@
 package main
 
-import (
-	"encoding/json"
+import "encoding/json"
 
-	"github.com/spf13/cobra"
-)
-
-func (a *app) state() *cobra.Command {
-	return &cobra.Command{
-		Use:         "state",
-		Short:       "Output the state of a container",
-		Annotations: map[string]string{usageLine: "<CONTAINER_ID>"},
-		Args:        containerID,
-		RunE: func(cmd *cobra.Command, args []string) error {
+func (a *app) state() *verb {
+	return &verb{
+		name:  "state",
+		short: "Output the state of a container",
+		usage: containerID,
+		least: 1, most: 1,
+		run: func(args []string) error {
 			r, err := a.runtime()
 			if err != nil {
 				return err
@@ -21,7 +17,7 @@ func (a *app) state() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e := json.NewEncoder(cmd.OutOrStdout())
+			e := json.NewEncoder(a.out)
 			e.SetIndent("", "  ")
 			return e.Encode(s)
 		},

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// The command line is parsed by package flag, as runc's is below its library: cobra
+// and what it needs were a tenth of this program, and took a third of the time that
+// a verb takes.
+
+// verb is a subcommand.
+type verb struct {
+	name      string
+	short     string      // one line of help
+	usage     string      // what stands after the name
+	arguments [][2]string // what help says of them: name, text
+	least     int         // how many arguments at least
+	most      int         // and at most
+	options   func(*options)
+	run       func(args []string) error
+}
+
+// verbs in the order of the help text. Only the one that is called makes its options.
+func (a *app) verbs() []*verb {
+	return []*verb{a.create(), a.start(), a.state(), a.kill(), a.delete(), a.list(), a.logs(), a.help()}
+}
+
+// containerID is the usage of verbs that take one.
+const containerID = "<CONTAINER_ID>"
+
+// run runs a command line.
+func (a *app) run(args []string) error {
+	a.command = "hybrid-runtime"
+	global, showVersion := newOptions(), false
+	a.options(global)
+	global.bool(&showVersion, "version", "V", "Print version")
+	rest, err := global.parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		a.writeHelp(a.out, nil)
+		return nil
+	case err != nil:
+		return err
+	case showVersion:
+		fmt.Fprint(a.out, versionText())
+		return nil
+	case len(rest) == 0:
+		a.writeHelp(a.errOut, nil)
+		return usagef("no command given")
+	}
+	v := a.find(rest[0])
+	if v == nil {
+		return usagef("unrecognized command %q", rest[0])
+	}
+	a.command += " " + v.name
+	own := newOptions()
+	v.declare(own)
+	a.options(own)
+	rest, err = own.parseAll(rest[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		a.writeHelp(a.out, v)
+		return nil
+	case err != nil:
+		return err
+	case a.logFormat != "text" && a.logFormat != "json":
+		return usagef("--log-format %q: want text or json", a.logFormat)
+	case len(rest) < v.least:
+		return usagef("%s is missing", containerID)
+	case len(rest) > v.most:
+		return usagef("unexpected argument %q", rest[v.most])
+	}
+	return v.run(rest)
+}
+
+func (a *app) find(name string) *verb {
+	verbs := a.verbs()
+	if i := slices.IndexFunc(verbs, func(v *verb) bool { return v.name == name }); i >= 0 {
+		return verbs[i]
+	}
+	return nil
+}
+
+// options of all verbs, which may stand before and after the verb.
+func (a *app) options(o *options) {
+	if a.logFormat == "" {
+		a.logFormat, a.sysroot = "text", os.Getenv("HYBRID_SYSROOT")
+	}
+	o.string(&a.log, "log", "", "FILE", "File that errors are appended to")
+	o.string(&a.logFormat, "log-format", "", "FORMAT", "Format of --log: text or json [default: text]")
+	o.string(&a.root, "root", "", "DIR", "Folder of the containers' state [default: /run/hybrid/containers]")
+	o.string(&a.sysroot, "sysroot", "", "DIR", "Folder that holds /sys, /dev, /run and /lib/firmware [env: HYBRID_SYSROOT]")
+	o.accept("debug", "")
+}
+
+func (v *verb) declare(o *options) {
+	if v.options != nil {
+		v.options(o)
+	}
+}

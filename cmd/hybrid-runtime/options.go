@@ -1,0 +1,97 @@
+package main
+
+import (
+	"flag"
+	"io"
+)
+
+// options are the options of a verb, with what help says of them.
+type options struct {
+	set  *flag.FlagSet
+	rows []option
+}
+
+// option is what help says of an option.
+type option struct {
+	name, short, value, text string
+}
+
+func newOptions() *options {
+	o := &options{set: flag.NewFlagSet("", flag.ContinueOnError)}
+	o.set.SetOutput(io.Discard) // errors are ours to print, once
+	return o
+}
+
+func (o *options) add(name, short, value, text string) {
+	o.rows = append(o.rows, option{name, short, value, text})
+}
+
+// string declares an option with a value; what is in p is its default.
+func (o *options) string(p *string, name, short, value, text string) {
+	o.add(name, short, value, text)
+	for _, n := range []string{name, short} {
+		if n != "" {
+			o.set.StringVar(p, n, *p, "")
+		}
+	}
+}
+
+// bool declares an option without a value.
+func (o *options) bool(p *bool, name, short, text string) {
+	o.add(name, short, "", text)
+	for _, n := range []string{name, short} {
+		if n != "" {
+			o.set.BoolVar(p, n, *p, "")
+		}
+	}
+}
+
+// accept declares options that engines give and that change nothing here; help does
+// not show them.
+func (o *options) accept(names ...string) {
+	for _, n := range names {
+		if n != "" {
+			o.set.Bool(n, false, "")
+		}
+	}
+}
+
+// given reports whether an option was on the command line, by any of its names.
+func (o *options) given(names ...string) bool {
+	found := false
+	o.set.Visit(func(f *flag.Flag) {
+		for _, n := range names {
+			found = found || f.Name == n
+		}
+	})
+	return found
+}
+
+// parse parses up to the first argument, and returns what is left.
+func (o *options) parse(args []string) ([]string, error) {
+	if err := o.set.Parse(args); err != nil {
+		if err == flag.ErrHelp { //nolint:errorlint // package flag returns it as it is
+			return nil, err
+		}
+		return nil, &usageError{err}
+	}
+	return o.set.Args(), nil
+}
+
+// parseAll parses options before, between and after arguments, up to a --, and
+// returns the arguments.
+func (o *options) parseAll(args []string) (arguments []string, err error) {
+	for {
+		rest, err := o.parse(args)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(args) - len(rest); n > 0 && args[n-1] == "--" {
+			return append(arguments, rest...), nil
+		}
+		if len(rest) == 0 {
+			return arguments, nil
+		}
+		arguments, args = append(arguments, rest[0]), rest[1:]
+	}
+}
