@@ -35,6 +35,8 @@ type CreateOptions struct {
 
 	// Processor pins one of the processors that fit; empty is what the image says.
 	Processor string
+	// Stdio gives our standard streams to the monitor, which else only a bundle's has.
+	Stdio bool
 	// PIDFile is a file for the monitor's process number; empty is none.
 	PIDFile string
 }
@@ -70,7 +72,7 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 		release()
 		return err
 	}
-	n, err := r.spawn(ctx, owned, id, o.Bundle != "")
+	n, err := r.spawn(ctx, owned, id, o.Stdio || o.Bundle != "")
 	if err != nil {
 		release()
 		return err

@@ -20,8 +20,8 @@ import (
 	"github.com/hybrid-containers/hybrid/runtime/process"
 )
 
-// open is a runtime on a system without processors.
-func open(t *testing.T) *Runtime {
+// newRuntime is a runtime on a system without processors.
+func newRuntime(t *testing.T) *Runtime {
 	t.Helper()
 	r, err := New("", t.TempDir())
 	if err != nil {
@@ -47,9 +47,24 @@ func put(t *testing.T, r *Runtime, id, record string) {
 // stopped is the record of a container whose monitor is gone.
 func stopped(t *testing.T, id string) string {
 	t.Helper()
+	return recordOf(t, id, process.Identity{PID: os.Getpid(), Start: 1})
+}
+
+// living is the record of a container whose monitor lives: this process.
+func living(t *testing.T, id string) string {
+	t.Helper()
+	self, err := process.Of(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recordOf(t, id, self)
+}
+
+func recordOf(t *testing.T, id string, m process.Identity) string {
+	t.Helper()
 	b, err := json.Marshal(record{
 		Version: "1.2.0", ID: id, Bundle: "/bundle", Created: time.Unix(1, 0), Board: "imx8m-mini", MCU: "cortex-m4",
-		Processor: "remoteproc0", Digest: "sha256:abc", Monitor: process.Identity{PID: os.Getpid(), Start: 1},
+		Processor: "remoteproc0", Digest: "sha256:abc", Monitor: m,
 		Annotations: map[string]string{"note": "kept", image.KeyProcessor: "a pin", KeyExitCode: "7"},
 	})
 	if err != nil {
@@ -87,7 +102,7 @@ func TestCheckID(t *testing.T) {
 }
 
 func TestState(t *testing.T) {
-	r := open(t)
+	r := newRuntime(t)
 	put(t, r, "web", stopped(t, "web"))
 	s, err := r.State("web")
 	if err != nil {
@@ -112,7 +127,7 @@ func TestState(t *testing.T) {
 
 // What verbs say of a container that is stopped, and of none.
 func TestVerbsOnStopped(t *testing.T) {
-	r := open(t)
+	r := newRuntime(t)
 	put(t, r, "web", stopped(t, "web"))
 	if err := r.Start("web"); err == nil || err.Error() != "cannot start container web: it is stopped" {
 		t.Errorf("start: %v", err)
@@ -129,7 +144,7 @@ func TestVerbsOnStopped(t *testing.T) {
 		t.Errorf("delete --force of none: %v", err)
 	}
 	for verb, err := range map[string]error{
-		"start": r.Start("web"), "kill": r.Kill("web", unix.SIGKILL), "delete": r.Delete("web", false), "logs": r.Logs("web", nil),
+		"start": r.Start("web"), "kill": r.Kill("web", unix.SIGKILL), "delete": r.Delete("web", false), "logs": r.Logs(t.Context(), "web", LogOptions{}, nil, nil),
 	} {
 		if !errors.Is(err, ErrNotExist) || !strings.Contains(err.Error(), "container web does not exist (in ") {
 			t.Errorf("%s: %v", verb, err)
@@ -143,7 +158,7 @@ func TestVerbsOnStopped(t *testing.T) {
 }
 
 func TestDamaged(t *testing.T) {
-	r := open(t)
+	r := newRuntime(t)
 	records := map[string]string{
 		"empty": "", "cut": `{"id": "cut"`, "type": `{"id": 1}`, "null": "null",
 		"other": stopped(t, "web"), "path": strings.Replace(stopped(t, "path"), "remoteproc0", "../../../etc", 1),
@@ -207,7 +222,7 @@ func TestNoRoot(t *testing.T) {
 
 // What killed commands left is swept; what others are making is not.
 func TestSweep(t *testing.T) {
-	r := open(t)
+	r := newRuntime(t)
 	dir, lock, err := r.newFolder()
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +243,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestShow(t *testing.T) {
-	r := open(t)
+	r := newRuntime(t)
 	put(t, r, "web", stopped(t, "web"))
 	dir, lock, err := r.newFolder()
 	if err != nil {
@@ -245,7 +260,7 @@ func TestShow(t *testing.T) {
 
 // A delete that waited for another one must not take the next container of the name.
 func TestDeleteWaitsForTheSame(t *testing.T) {
-	r := open(t)
+	r := newRuntime(t)
 	put(t, r, "web", stopped(t, "web"))
 	first, err := lockFolder(r.dir("web"), unix.LOCK_NB)
 	if err != nil {
@@ -298,7 +313,7 @@ func TestWritePID(t *testing.T) {
 }
 
 func TestCreateWithoutProcessors(t *testing.T) {
-	r := open(t)
+	r := newRuntime(t)
 	err := r.Create(t.Context(), "web", CreateOptions{Firmware: "/nothing"})
 	if err == nil || !strings.Contains(err.Error(), "this kernel shows no remote processors") {
 		t.Errorf("%v", err)

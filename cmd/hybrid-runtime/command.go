@@ -19,14 +19,24 @@ type verb struct {
 	usage     string      // what stands after the name
 	arguments [][2]string // what help says of them: name, text
 	least     int         // how many arguments at least
-	most      int         // and at most
+	most      int         // and at most; negative is any number
+	more      bool        // help lists it after the others
+	plain     bool        // options end at the first argument
+	raw       bool        // everything is an argument
 	options   func(*options)
 	run       func(args []string) error
 }
 
 // verbs in the order of the help text. Only the one that is called makes its options.
 func (a *app) verbs() []*verb {
-	return []*verb{a.create(), a.start(), a.state(), a.kill(), a.delete(), a.list(), a.logs(), a.help()}
+	verbs := []*verb{
+		a.create(), a.start(), a.state(), a.kill(), a.delete(), a.runVerb(), a.list(), a.logs(), a.inspect(), a.ps(), a.events(),
+		a.features(), a.help(),
+	}
+	for _, u := range unsupported {
+		verbs = append(verbs, refuse(u.name, u.why))
+	}
+	return verbs
 }
 
 // containerID is the usage of verbs that take one.
@@ -60,7 +70,14 @@ func (a *app) run(args []string) error {
 	own := newOptions()
 	v.declare(own)
 	a.options(own)
-	rest, err = own.parseAll(rest[1:])
+	switch {
+	case v.raw:
+		return v.run(rest[1:])
+	case v.plain:
+		rest, err = own.parse(rest[1:])
+	default:
+		rest, err = own.parseAll(rest[1:])
+	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		a.writeHelp(a.out, v)
@@ -71,7 +88,7 @@ func (a *app) run(args []string) error {
 		return usagef("--log-format %q: want text or json", a.logFormat)
 	case len(rest) < v.least:
 		return usagef("%s is missing", containerID)
-	case len(rest) > v.most:
+	case len(rest) > v.most && v.most >= 0:
 		return usagef("unexpected argument %q", rest[v.most])
 	}
 	return v.run(rest)

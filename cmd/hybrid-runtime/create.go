@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/signal"
 
 	"golang.org/x/sys/unix"
@@ -40,13 +41,17 @@ func (a *app) create() *verb {
 func sourceOptions(o *options, c *runtime.CreateOptions) {
 	o.string(&c.Firmware, "firmware", "f", "FIRMWARE", "Path to the firmware directory")
 	o.string(&c.Image, "image", "i", "IMAGE", "Firmware container image name")
-	o.string(&c.Bundle, "bundle", "b", "BUNDLE", "Path to the OCI bundle directory")
+	o.string(&c.Bundle, "bundle", "b", "BUNDLE", "Path to the OCI bundle directory [default: . if it is one]")
 	o.string(&c.Processor, "processor", "p", "PROCESSOR", "Remote processor to use, of those that fit")
 	o.string(&c.PIDFile, "pid-file", "", "FILE", "File to write the process number of the container to")
 }
 
 func checkSource(o *options, c *runtime.CreateOptions) error {
 	n := 0
+	if _, err := os.Stat("config.json"); err == nil && !o.given("firmware", "f", "image", "i", "bundle", "b") {
+		c.Bundle = "." // the default of other runtimes
+		return nil
+	}
 	for _, names := range [][]string{{"firmware", "f"}, {"image", "i"}, {"bundle", "b"}} {
 		if o.given(names...) {
 			n++

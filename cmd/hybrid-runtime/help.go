@@ -12,16 +12,22 @@ func (a *app) writeHelp(w io.Writer, v *verb) {
 	o := newOptions()
 	if v == nil {
 		fmt.Fprint(&b, "Deploy an application across available embedded cores.\n\nUsage: hybrid-runtime <COMMAND>\n\nCommands:\n")
-		var rows [][2]string
+		var oci, more [][2]string
 		for _, v := range a.verbs() {
-			if v.short != "" {
-				rows = append(rows, [2]string{v.name, v.short})
+			switch row := [2]string{v.name, v.short}; {
+			case v.raw:
+			case v.more:
+				more = append(more, row)
+			default:
+				oci = append(oci, row)
 			}
 		}
-		table(&b, rows)
+		table(&b, oci)
+		b.WriteString("\nMore commands:\n")
+		table(&b, more)
 		a.options(o)
 	} else {
-		fmt.Fprintf(&b, "%s\n\nUsage: hybrid-runtime %s %s\n", v.short, v.name, v.usage)
+		fmt.Fprintf(&b, "%s\n\nUsage: %s\n", v.short, strings.TrimSpace("hybrid-runtime "+v.name+" "+v.usage))
 		if len(v.arguments) > 0 {
 			b.WriteString("\nArguments:\n")
 			table(&b, v.arguments)

@@ -53,6 +53,9 @@ func (a *app) exit(err error) int {
 	if err == nil {
 		return 0
 	}
+	if code := exitCode(0); errors.As(err, &code) {
+		return int(code)
+	}
 	// several errors are a line each, and names of files may hold anything
 	err = &lineError{err}
 	a.report(err)
@@ -63,6 +66,12 @@ func (a *app) exit(err error) int {
 	fmt.Fprintf(a.errOut, "hybrid-runtime: %v\n", err)
 	return exitError
 }
+
+// exitCode is the exit code of a container that run has waited for. There is nothing
+// to say about it.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // lineError is an error in one line.
 type lineError struct{ err error }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/image"
@@ -33,7 +34,8 @@ func output(t *testing.T, args ...string) (string, error) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"hybrid-runtime": {"--help"}, "create": {"create", "--help"}, "start": {"start", "-h"}, "state": {"help", "state"},
-		"kill": {"kill", "--help"}, "delete": {"delete", "--help"}, "list": {"list", "--help"}, "logs": {"logs", "--help"}, "help": {"help", "help"},
+		"kill": {"kill", "--help"}, "delete": {"delete", "--help"}, "list": {"list", "--help"}, "logs": {"logs", "--help"}, "run": {"run", "-h"}, "inspect": {"help", "inspect"}, "ps": {"ps", "--help"},
+		"events": {"events", "--help"}, "features": {"features", "-h"}, "help": {"help", "help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := output(t, args...)
@@ -116,6 +118,12 @@ func TestUsageErrors(t *testing.T) {
 		"kill a b c":                 `unexpected argument "c"`,
 		"kill a NONSENSE":            `no signal "NONSENSE"`,
 		"delete --fast a":            "flag provided but not defined: -fast",
+		"logs --tail x a":            `--tail "x": want a number of lines or all`,
+		"logs -n -1 a":               `--tail "-1": want a number of lines or all`,
+		"events --interval 0 a":      `--interval "0": want a duration`,
+		"ps -f yaml a":               `--format "yaml": want table or json`,
+		"run a":                      "want one of --firmware, --image and --bundle, got 0",
+		"features a":                 `unexpected argument "a"`,
 		"list a":                     `unexpected argument "a"`,
 		"list --format xml":          `--format "xml": want table or json`,
 		"create a":                   "want one of --firmware, --image and --bundle, got 0",
@@ -129,6 +137,42 @@ func TestUsageErrors(t *testing.T) {
 		if usage := (*usageError)(nil); !errors.As(err, &usage) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", line, err, says)
 		}
+	}
+}
+
+// What is not possible is said in one sentence, whatever the options are.
+func TestUnsupported(t *testing.T) {
+	for line, says := range map[string]string{
+		"pause web":                          "pause is not possible: the kernel can start and stop a remote processor, not pause it",
+		"resume web":                         "resume is not possible: ",
+		"exec --process p.json -d web sh":    "exec is not possible: the firmware is all that runs on a remote processor",
+		"update --resources - web":           "update is not possible: ",
+		"checkpoint --image-path /tmp web":   "checkpoint is not possible: ",
+		"restore -d --bundle . --work x web": "restore is not possible: ",
+	} {
+		out, err := output(t, strings.Fields(line)...)
+		if usage := (*usageError)(nil); err == nil || errors.As(err, &usage) || !strings.HasPrefix(err.Error(), says) || out != "" {
+			t.Errorf("%q: %v, %q", line, err, out)
+		}
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	out, err := output(t, "features")
+	var f features.Features
+	if err != nil || json.Unmarshal([]byte(out), &f) != nil || f.OCIVersionMin != "1.0.0" || f.OCIVersionMax != specs.Version {
+		t.Errorf("%v, %s", err, out)
+	}
+}
+
+func TestWriteProcesses(t *testing.T) {
+	var out bytes.Buffer
+	const ps = "UID   PID  PPID CMD\nroot   12     1 a 13\nroot   13     1 b\n\n"
+	if err := (&app{out: &out}).writeProcesses(ps, []int{13}); err != nil || out.String() != "UID   PID  PPID CMD\nroot   13     1 b\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	if err := (&app{out: &out}).writeProcesses("USER COMMAND\n", nil); err == nil {
+		t.Error("no column PID, no error")
 	}
 }
 

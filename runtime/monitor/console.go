@@ -4,23 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
-
-// Names of the files of a container's console in its folder: what the firmware
-// wrote, and what the monitor had to say about it.
-const (
-	ConsoleLog    = "console.log"
-	ConsoleOldLog = "console.log.1" // what was written before ConsoleLog
-)
-
-// maxLog is the size at which ConsoleLog becomes ConsoleOldLog, in bytes: the two
-// are in tmpfs, and it is memory that they take.
-const maxLog = 256 << 10
 
 // maxTraces is how many trace buffers of a firmware are followed.
 const maxTraces = 8
@@ -45,7 +33,7 @@ type console struct {
 }
 
 func newConsole(p *remoteproc.Processor, dir string) *console {
-	return &console{processor: p, log: &logFile{dir: dir}, flushes: make(chan chan struct{}), stop: make(chan struct{})}
+	return &console{processor: p, log: &logFile{dir: dir, now: time.Now}, flushes: make(chan chan struct{}), stop: make(chan struct{})}
 }
 
 // run follows the trace buffers until close.
@@ -101,7 +89,7 @@ func (c *console) copy() bool {
 		text, err := t.next()
 		if err == nil && len(text) > 0 {
 			any = true
-			c.keep(text)                 // first: standard output may have nobody who reads it
+			c.keep(Stdout, text)         // first: standard output may have nobody who reads it
 			_, _ = os.Stdout.Write(text) // an engine that went away keeps no firmware from running
 		}
 	}
@@ -125,7 +113,7 @@ func (c *console) open() {
 // most maxWait for who reads it.
 func (c *console) say(line string) {
 	text := []byte("hybrid: " + line + "\n")
-	c.keep(text)
+	c.keep(Stderr, text)
 	done := make(chan struct{})
 	go func() {
 		_, _ = os.Stderr.Write(text)
@@ -138,50 +126,8 @@ func (c *console) say(line string) {
 }
 
 // keep adds to the log.
-func (c *console) keep(text []byte) {
+func (c *console) keep(stream string, text []byte) {
 	c.writes.Lock()
 	defer c.writes.Unlock()
-	c.log.write(text)
-}
-
-// logFile is a log that is bounded on disk.
-type logFile struct {
-	dir  string
-	file *os.File
-	size int64
-}
-
-// write loses what cannot be written: a full disk keeps no firmware from running.
-func (l *logFile) write(text []byte) {
-	for len(text) > 0 {
-		if l.file == nil || l.size >= maxLog {
-			if err := l.turn(); err != nil {
-				return
-			}
-		}
-		n, err := l.file.Write(text[:min(len(text), int(maxLog-l.size))])
-		if err != nil {
-			return
-		}
-		l.size += int64(n)
-		text = text[n:]
-	}
-}
-
-// turn starts a new file, and keeps the one before.
-func (l *logFile) turn() error {
-	name := filepath.Join(l.dir, ConsoleLog)
-	if l.file != nil {
-		l.file.Close()
-		l.file = nil
-		if err := os.Rename(name, filepath.Join(l.dir, ConsoleOldLog)); err != nil {
-			return err
-		}
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	l.file, l.size = f, 0
-	return nil
+	c.log.write(stream, text)
 }

@@ -25,32 +25,53 @@ var ErrGone = errors.New("no such process")
 // Of returns the identity of a running process; ErrGone also for one that has
 // ended and was not waited for.
 func Of(pid int) (Identity, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return Identity{}, ErrGone
-	}
+	s, err := readStat(pid)
 	if err != nil {
 		return Identity{}, err
 	}
-	// the name, in parentheses, may hold anything: proc_pid_stat(5)
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(fields) < 20 {
-		return Identity{}, fmt.Errorf("/proc/%d/stat: %d fields after the name", pid, len(fields))
+	start, err := s.number(22)
+	return Identity{pid, start}, err
+}
+
+// stat are the fields of /proc/PID/stat, from the third: proc_pid_stat(5).
+type stat struct {
+	pid    int
+	fields [][]byte
+}
+
+// readStat reads the fields of a process that lives.
+func readStat(pid int) (stat, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return stat{}, ErrGone
 	}
+	if err != nil {
+		return stat{}, err
+	}
+	// the name, in parentheses, may hold anything
+	s := stat{pid, bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])}
 	// the first thread of a killed process is a zombie before the others are dead, and
 	// until then its files are open and its locks are held
-	threads, err := strconv.Atoi(string(fields[17]))
+	threads, err := s.number(20)
 	if err != nil {
-		return Identity{}, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+		return stat{}, err
 	}
-	if state := fields[0][0]; (state == 'Z' || state == 'X') && threads <= 1 {
-		return Identity{}, ErrGone
+	if state := s.fields[0][0]; (state == 'Z' || state == 'X') && threads <= 1 {
+		return stat{}, ErrGone
 	}
-	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
+	return s, nil
+}
+
+// number is a field by its number in proc_pid_stat(5).
+func (s stat) number(field int) (uint64, error) {
+	if len(s.fields) < field-2 {
+		return 0, fmt.Errorf("/proc/%d/stat: %d fields after the name", s.pid, len(s.fields))
+	}
+	n, err := strconv.ParseUint(string(s.fields[field-3]), 10, 64)
 	if err != nil {
-		return Identity{}, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+		return 0, fmt.Errorf("/proc/%d/stat: %w", s.pid, err)
 	}
-	return Identity{pid, start}, nil
+	return n, nil
 }
 
 // Alive reports whether the process still runs.

@@ -249,7 +249,7 @@ func TestStopError(t *testing.T) {
 		if s := d.state("web"); s.Status != "stopped" || s.Annotations["hybrid.processor.state"] != "running" {
 			t.Errorf("state %+v", s)
 		}
-		if log := d.must("logs", "web"); !strings.Contains(log, "hybrid: cannot put remoteproc0 (m4) back: "+why) {
+		if log := d.try("logs", "web").err; !strings.Contains(log, "hybrid: cannot put remoteproc0 (m4) back: "+why) {
 			t.Errorf("log %q", log)
 		}
 		d.refused(why, "delete", "web")
@@ -319,8 +319,8 @@ func TestStandardOutput(t *testing.T) {
 	if _, err := rest.ReadFrom(lines); err != nil || rest.String() != "hybrid: the firmware crashed\n" {
 		t.Errorf("the engine reads %q, %v", rest.String(), err)
 	}
-	if log := d.must("logs", "web"); log != greeting+"\nmore\nhybrid: the firmware crashed\n" {
-		t.Errorf("log %q", log)
+	if log := d.try("logs", "web"); log.out != greeting+"\nmore\n" || log.err != "hybrid: the firmware crashed\n" {
+		t.Errorf("log %+v", log)
 	}
 	d.must("delete", "web")
 }
@@ -383,7 +383,8 @@ func TestLogIsBounded(t *testing.T) {
 			}
 		}
 		log := d.must("logs", "web")
-		if len(log) < half || !strings.HasSuffix(text.String(), log) {
+		if len(log) < half/5 || // an entry is four times as long as these lines
+			!strings.HasSuffix(text.String(), log) {
 			t.Errorf("%d bytes are kept, and they are not the latest", len(log))
 		}
 		if err := d.cores[0].ResetTrace(); err != nil {
