@@ -53,6 +53,15 @@ type container struct {
 
 // load reads a container and derives its state.
 func (r *Runtime) load(id string) (*container, error) {
+	c, err := r.read(id)
+	if err == nil {
+		c.derive(r.Host)
+	}
+	return c, err
+}
+
+// read reads what is on disk about a container.
+func (r *Runtime) read(id string) (*container, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
@@ -70,7 +79,6 @@ func (r *Runtime) load(id string) (*container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %s is damaged: %s: %w (hybrid-runtime delete --force %s)", id, recordFile, err, id)
 	}
-	c.derive(r.Host)
 	return c, nil
 }
 
@@ -81,13 +89,11 @@ func (r *Runtime) notExist(id string) error {
 // derive asks the monitor and the processor.
 func (c *container) derive(host remoteproc.Host) {
 	c.monitor = c.Monitor.Alive()
-	if p, err := host.Processor(c.Processor); err == nil {
-		c.kernel, _ = p.State()
-	}
-	switch _, err := os.Lstat(filepath.Join(c.dir, monitor.StartSocket)); {
+	c.kernel, _ = host.State(c.Processor)
+	switch {
 	case !c.monitor:
 		c.status = specs.StateStopped
-	case err == nil:
+	case exists(filepath.Join(c.dir, monitor.StartSocket)):
 		c.status = specs.StateCreated
 	case c.kernel == remoteproc.Running || c.kernel == remoteproc.Attached:
 		c.status = specs.StateRunning
@@ -100,6 +106,9 @@ func (c *container) derive(host remoteproc.Host) {
 		}
 	}
 }
+
+// stopFile marks a container that was asked to stop: who deletes it waits for its end.
+const stopFile = "stop"
 
 // newFolder makes the folder of a container under a name that is not visible yet,
 // locked until the file is closed.

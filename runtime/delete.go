@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -35,6 +37,12 @@ func (r *Runtime) Delete(id string, force bool) error {
 		}
 		return err
 	}
+	if c.status != specs.StateStopped && !force && exists(filepath.Join(c.dir, stopFile)) {
+		if err := c.wait(deathTimeout); err != nil {
+			return err
+		}
+		c.derive(r.Host)
+	}
 	if c.status != specs.StateStopped && !force {
 		return fmt.Errorf("cannot delete container %s: it is %s (hybrid-runtime kill %s, or delete --force)", id, c.status, id)
 	}
@@ -57,16 +65,22 @@ func (r *Runtime) end(c *container, force bool) error {
 	if force && c.status != specs.StateStopped {
 		return r.kill(c)
 	}
-	h, err := c.Monitor.Open()
-	if err != nil {
-		return nil // it has ended meanwhile
-	}
-	defer h.Close()
-	if h.Wait(deathTimeout) {
-		return nil
-	}
-	if force {
+	err := c.wait(deathTimeout)
+	if err != nil && force {
 		return r.kill(c)
 	}
-	return fmt.Errorf("cannot delete container %s: its monitor (process %d) has not ended (delete --force)", c.ID, c.Monitor.PID)
+	return err
+}
+
+// wait waits for the end of the monitor.
+func (c *container) wait(timeout time.Duration) error {
+	h, err := c.Monitor.Open()
+	if err != nil {
+		return nil //nolint:nilerr // it has ended meanwhile
+	}
+	defer h.Close()
+	if !h.Wait(timeout) {
+		return fmt.Errorf("cannot delete container %s: its monitor (process %d) has not ended (delete --force)", c.ID, c.Monitor.PID)
+	}
+	return nil
 }

@@ -3,9 +3,11 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
@@ -21,42 +23,52 @@ const (
 	deathTimeout = 10 * time.Second
 )
 
-// Kill sends a signal to a container. SIGTERM, SIGINT and SIGQUIT stop the
-// processor, and the container exits with 0; SIGKILL stops it too, and the
-// container exits with 137; others change nothing, as firmware knows no signals.
-// Without a processor to stop the error wraps ErrNotRunning.
+// Kill sends a signal to a container, and does not wait for what it does, as
+// kill(2) does not. SIGTERM, SIGINT and SIGQUIT stop the processor, and the
+// container exits with 0; SIGKILL stops it too, and the container exits with 137;
+// others change nothing, as firmware knows no signals. Without a processor to stop
+// the error wraps ErrNotRunning.
 func (r *Runtime) Kill(id string, signal unix.Signal) error {
-	c, err := r.load(id)
+	c, err := r.read(id)
 	if err != nil {
 		return err
 	}
-	if !c.monitor {
+	h, err := c.Monitor.Open()
+	if errors.Is(err, process.ErrGone) {
 		// it was stopped, perhaps because its monitor was killed
 		if err := r.claims().Reclaim(c.Processor); err != nil {
 			return err
 		}
 		return fmt.Errorf("cannot signal container %s: %w", id, ErrNotRunning)
 	}
-	switch {
-	case signal == unix.SIGKILL:
-		return r.kill(c) // also if the monitor is about to end: it may hang
-	case c.status == specs.StateStopped:
-		return fmt.Errorf("cannot signal container %s: %w", id, ErrNotRunning)
-	case signal == unix.SIGTERM, signal == unix.SIGINT, signal == unix.SIGQUIT:
-		return c.signal(signal)
+	if err != nil {
+		return err
 	}
-	return nil // not for the monitor, which SIGSTOP would freeze and SIGABRT kill
-}
-
-// signal sends a signal to the monitor.
-func (c *container) signal(signal unix.Signal) error {
-	h, err := c.Monitor.Open()
-	if err == nil {
-		defer h.Close()
+	defer h.Close()
+	switch signal {
+	case unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
+	default:
+		return nil // not for the monitor, which SIGSTOP would freeze and SIGABRT kill
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, stopFile), nil, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if signal == unix.SIGKILL {
+		err = ask(h)
+	} else {
 		err = h.Signal(signal)
 	}
 	if errors.Is(err, process.ErrGone) {
-		return fmt.Errorf("cannot signal container %s: %w", c.ID, ErrNotRunning)
+		return fmt.Errorf("cannot signal container %s: %w", id, ErrNotRunning)
+	}
+	return err
+}
+
+// ask asks the monitor to do what SIGKILL does to other processes.
+func ask(h *process.Handle) error {
+	err := h.Signal(monitor.KillSignal)
+	if err == nil {
+		err = h.Signal(unix.SIGCONT) // somebody may have frozen it
 	}
 	return err
 }
@@ -74,10 +86,8 @@ func (r *Runtime) kill(c *container) error {
 		return err
 	}
 	defer h.Close()
-	for _, s := range []unix.Signal{monitor.KillSignal, unix.SIGCONT} { // somebody may have frozen it
-		if err := h.Signal(s); err != nil && !errors.Is(err, process.ErrGone) {
-			return err
-		}
+	if err := ask(h); err != nil && !errors.Is(err, process.ErrGone) {
+		return err
 	}
 	if h.Wait(killTimeout) {
 		return r.claims().Reclaim(c.Processor) // tells why if it could not be stopped

@@ -14,15 +14,15 @@ import (
 // that it runs. If it does not boot the error has the kernel's reason, and the
 // container is stopped.
 func (r *Runtime) Start(id string) error {
-	c, err := r.load(id)
+	c, err := r.read(id)
 	if err != nil {
 		return err
 	}
-	if c.status != specs.StateCreated {
-		return fmt.Errorf("cannot start container %s: it is %s", id, c.status)
-	}
 	conn, err := monitor.Dial(c.dir)
 	if err != nil {
+		if c.derive(r.Host); c.status != specs.StateCreated {
+			return fmt.Errorf("cannot start container %s: it is %s", id, c.status)
+		}
 		return fmt.Errorf("cannot start container %s: its monitor does not answer: %w", id, err)
 	}
 	defer conn.Close()

@@ -95,7 +95,7 @@ type Claim struct {
 // Take claims a processor for holder. What a dead holder left is undone first. A
 // processor that somebody holds, or that is up without a holder, is a *BusyError.
 func (s *Store) Take(p *remoteproc.Processor, holder Holder) (_ *Claim, err error) {
-	unlock, err := s.lockFile("claims.lock")
+	unlock, err := s.lockFile("claims.lock", 0)
 	if err != nil {
 		return nil, err
 	}
@@ -261,6 +261,8 @@ func (c *Claim) unlock() { c.lock.Close() }
 
 // Sweep undoes what dead holders left behind: processors that still run, staged
 // firmware. What cannot be undone now is left to the next one: Reclaim tells why.
+// While somebody else changes claims it does nothing: a driver that hangs must not
+// keep the questions of others waiting.
 func (s *Store) Sweep() {
 	for _, suffix := range []string{savedRecord, newRecord} {
 		records, err := filepath.Glob(filepath.Join(s.dir, "*."+suffix))
@@ -268,7 +270,7 @@ func (s *Store) Sweep() {
 			return // only a pattern that makes no sense
 		}
 		for _, name := range records {
-			_ = s.Reclaim(strings.TrimSuffix(filepath.Base(name), "."+suffix))
+			_ = s.reclaim(strings.TrimSuffix(filepath.Base(name), "."+suffix), unix.LOCK_NB)
 		}
 	}
 }
@@ -279,30 +281,39 @@ func (s *Store) Reclaim(instance string) error {
 	if instance == "" || filepath.Base(instance) != instance {
 		return nil
 	}
-	p, err := s.host.Processor(instance)
-	if errors.Is(err, fs.ErrNotExist) {
-		p, err = &remoteproc.Processor{Instance: instance}, nil // its staged firmware is still there
-	}
-	if err != nil {
-		return err
-	}
+	p := &remoteproc.Processor{Instance: instance}
 	if !exists(s.file(p, savedRecord)) && !exists(s.file(p, newRecord)) {
 		return nil
 	}
-	unlock, err := s.lockFile("claims.lock")
+	return s.reclaim(instance, 0)
+}
+
+// reclaim undoes what a dead holder left; how is LOCK_NB to wait for nobody. The
+// kernel is asked about the processor only if its lock is free: that takes time, and
+// mostly the holder lives.
+func (s *Store) reclaim(instance string, how int) error {
+	unlock, err := s.lockFile("claims.lock", how)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	c, err := s.lock(p)
+	c, err := s.lock(&remoteproc.Processor{Instance: instance})
 	if busy := (*BusyError)(nil); errors.As(err, &busy) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	p, err := s.host.Processor(instance)
+	switch {
+	case err == nil:
+		c.Processor = p
+	case !errors.Is(err, fs.ErrNotExist): // if it is gone, its staged firmware is still there
+		c.unlock()
+		return err
+	}
 	if err := c.Release(); err != nil {
-		return leftBehind(p, err)
+		return leftBehind(c.Processor, err)
 	}
 	return nil
 }
@@ -357,10 +368,11 @@ func (c *Claim) save() error {
 	return os.Rename(temporary, c.store.file(c.Processor, savedRecord))
 }
 
-// lockFile waits for one of the store's own locks. claims.lock is held while claims
-// change hands, stage.lock while the folder of staged files and the records that
-// say which are used change; in this order, and with a processor's lock in between.
-func (s *Store) lockFile(name string) (unlock func(), err error) {
+// lockFile waits for one of the store's own locks; with how LOCK_NB it does not.
+// claims.lock is held while claims change hands, stage.lock while the folder of
+// staged files and the records that say which are used change; in this order, and
+// with a processor's lock in between.
+func (s *Store) lockFile(name string, how int) (unlock func(), err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -368,7 +380,7 @@ func (s *Store) lockFile(name string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
+	if err := flock(f, unix.LOCK_EX|how); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

@@ -25,7 +25,7 @@ func (c *Claim) Stage(content io.Reader, hex string) (err error) {
 		return err
 	}
 	dir := filepath.Join(folder, stageFolder)
-	unlock, err := c.store.lockFile("stage.lock")
+	unlock, err := c.store.lockFile("stage.lock", 0)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (c *Claim) unstage() error {
 	if c.record.Folder == "" {
 		return nil
 	}
-	unlock, err := c.store.lockFile("stage.lock")
+	unlock, err := c.store.lockFile("stage.lock", 0)
 	if err != nil {
 		return err
 	}

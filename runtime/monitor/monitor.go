@@ -86,8 +86,9 @@ type monitor struct {
 	console   *console
 	requests  <-chan os.Signal
 	device    *remoteproc.Device // keeps shutdown-on-release alive
+	state     *remoteproc.Watch
 	refused   *os.File           // who asked for a start that failed
-	log       *remoteproc.Log    // the kernel's, since before the start; nil where it may not be read
+	log       *remoteproc.Log    // the kernel's, since before create was told that we are ready; nil where it may not be read
 }
 
 // begin takes over from create. Without a monitor the int is the exit code.
@@ -96,8 +97,14 @@ func begin(requests <-chan os.Signal) (*monitor, int) {
 	defer handshake.Close()
 	m := &monitor{requests: requests}
 	in := bufio.NewReader(handshake)
-	if err := m.inherit(in); err != nil {
+	err := m.inherit(in)
+	if err != nil {
 		fmt.Fprintf(handshake, "monitor: %v\n", err)
+		return nil, ExitNotBooted
+	}
+	if err := m.prepare(); err != nil {
+		_ = m.claim.Release() // the next command tries again, and says why
+		fmt.Fprintf(handshake, "%s: %v\n", m.processor, err)
 		return nil, ExitNotBooted
 	}
 	if _, err := io.WriteString(handshake, Ready); err == nil {
@@ -199,16 +206,25 @@ func refuse(conns <-chan *os.File, done <-chan struct{}) {
 	}
 }
 
-// boot starts the firmware. The error has the kernel's own words.
-func (m *monitor) boot() error {
+// prepare does what a start needs and can be done before it: who asks for a start
+// waits for the core.
+func (m *monitor) prepare() (err error) {
 	host := remoteproc.Host{Root: m.config.Sysroot}
 	if log, err := host.Log(m.processor); err == nil {
 		m.log = log
 	}
-	err := m.claim.Configure()
-	if err == nil {
-		err = m.processor.Start()
+	if m.state, err = m.processor.Watch(); err != nil {
+		return err
 	}
+	return m.claim.Configure()
+}
+
+// boot starts the firmware. The error has the kernel's own words.
+func (m *monitor) boot() error {
+	if m.log != nil {
+		m.log.Skip()
+	}
+	err := m.state.Start()
 	if err == nil {
 		m.shutdownOnDeath()
 		return nil
@@ -274,17 +290,12 @@ func (m *monitor) wait() Exit {
 		defer m.log.Close()
 		go follow(m.log, lines, done)
 	}
-	watch, err := m.processor.Watch()
-	if err != nil {
-		return m.gone(err)
-	}
-	defer watch.Close()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	settled := time.After(time.Second)
 	said := ""
 	for {
-		state, err := watch.State()
+		state, err := m.state.State()
 		switch {
 		case err != nil && !errors.Is(err, syscall.EINTR):
 			return m.gone(err)

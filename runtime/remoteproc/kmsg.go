@@ -34,6 +34,9 @@ func (h Host) Log(p *Processor) (*Log, error) {
 	return &Log{f: f, device: "+remoteproc:" + p.Instance, buf: make([]byte, 8192)}, nil
 }
 
+// Skip passes over the records that are there already.
+func (l *Log) Skip() { _, _ = l.f.Seek(0, io.SeekEnd) }
+
 // Next waits for the next record about the processor and returns its text. After
 // Close the error is os.ErrClosed.
 func (l *Log) Next() (string, error) {

@@ -104,7 +104,7 @@ func number(instance string) int {
 // Processor returns the processor with this instance name. If there is none the
 // error wraps fs.ErrNotExist.
 func (h Host) Processor(instance string) (*Processor, error) {
-	if instance == "" || strings.ContainsAny(instance, "/\x00") || instance[0] == '.' {
+	if !isInstance(instance) {
 		return nil, fmt.Errorf("%q is not a remote processor: %w", instance, fs.ErrNotExist)
 	}
 	p := &Processor{
@@ -126,6 +126,19 @@ func (h Host) Processor(instance string) (*Processor, error) {
 		p.Node = strings.TrimRight(string(b), "\x00")
 	}
 	return p, nil
+}
+
+// State reads what the core of the processor with this instance name does now,
+// without asking what else there is to know of it.
+func (h Host) State(instance string) (State, error) {
+	if !isInstance(instance) {
+		return "", fmt.Errorf("%q is not a remote processor: %w", instance, fs.ErrNotExist)
+	}
+	return (&Processor{Instance: instance, dir: h.path("sys/class/remoteproc/" + instance)}).State()
+}
+
+func isInstance(name string) bool {
+	return name != "" && !strings.ContainsAny(name, "/\x00") && name[0] != '.'
 }
 
 // Is reports whether name means this processor: its instance, its name attribute
@@ -151,24 +164,25 @@ func (p *Processor) State() (State, error) {
 // Watch is the state attribute, kept open to be looked at often: that takes no
 // memory, so that it takes no garbage collection either.
 type Watch struct {
+	p   *Processor
 	f   *os.File
 	buf [64]byte
 }
 
 // Watch opens the state attribute.
 func (p *Processor) Watch() (*Watch, error) {
-	f, err := os.Open(filepath.Join(p.dir, "state"))
+	f, err := os.OpenFile(filepath.Join(p.dir, "state"), os.O_RDWR, 0)
 	if err != nil {
 		return nil, p.attributeError("open", "state", err)
 	}
-	return &Watch{f: f}, nil
+	return &Watch{p: p, f: f}, nil
 }
 
 // State reads what the core does now. After the driver was unbound it is ENODEV.
 func (w *Watch) State() (State, error) {
 	n, err := w.f.ReadAt(w.buf[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
+		return "", w.p.attributeError("read", "state", err)
 	}
 	return State(bytes.TrimRight(w.buf[:n], "\n")), nil
 }
@@ -230,18 +244,18 @@ var ErrRunning = errors.New("the processor is running already")
 // the state back. It blocks until the driver is done. The errors are the driver's
 // errno, ErrRunning, or a *NotRunningError. The caller holds the processor's lock:
 // between reading and writing the state there is nothing that the kernel offers.
-func (p *Processor) Start() error {
-	before, err := p.State()
+func (w *Watch) Start() error {
+	before, err := w.State()
 	if err != nil {
 		return err
 	}
 	if before != Offline && before != Detached {
 		return ErrRunning
 	}
-	if err := p.write("state", "start"); err != nil {
-		return err
+	if _, err := w.f.WriteAt([]byte("start"), 0); err != nil { // repeats on EINTR
+		return w.p.attributeError(`write "start" to`, "state", err)
 	}
-	after, err := p.State()
+	after, err := w.State()
 	if err != nil {
 		return err
 	}
@@ -249,6 +263,16 @@ func (p *Processor) Start() error {
 		return &NotRunningError{after}
 	}
 	return nil
+}
+
+// Start is Start of a Watch that is opened for it.
+func (p *Processor) Start() error {
+	w, err := p.Watch()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	return w.Start()
 }
 
 // ErrNotStopped reports a processor that is still up after all that can be done.

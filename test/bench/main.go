@@ -6,8 +6,7 @@
 // Then the same verbs on the virtual board, where there is nothing to compare with but
 // true(1): an emulated machine is slow.
 //
-// It takes root, /dev/fuse, runc and GNU time (a parent as large as a Go program
-// would hide the memory of a small child). Run it by `make bench`.
+// It takes root, /dev/fuse, runc and GNU time. Run it by `make bench`.
 package main
 
 import (
@@ -68,6 +67,7 @@ type runtime struct {
 	env     []string
 	bundle  string
 	root    string
+	memory  bool // is measured now, and not the time
 	samples map[string][]sample
 	init    []int // KiB that the container's process of ours, or the runtime's, has resident
 }
@@ -98,9 +98,10 @@ func bench(ctx context.Context, runs int) (err error) {
 	if err != nil {
 		return err
 	}
-	for n := range runs + 1 {
+	for n := range 2 * (runs + 1) {
 		for _, r := range []*runtime{ours, theirs} { // by turns: what disturbs one disturbs the other
-			if err := r.life(ctx, n > 0); err != nil {
+			r.memory = n%2 == 0
+			if err := r.life(ctx, n > 1); err != nil {
 				return err
 			}
 		}
@@ -233,21 +234,21 @@ func (r *runtime) stopped(ctx context.Context, id string) error {
 	return fmt.Errorf("%s: container %s does not stop", r.name, id)
 }
 
-// run runs the program below GNU time, which writes the memory to a file.
-func (r *runtime) run(ctx context.Context, args ...string) (sample, []byte, error) {
-	memory, err := os.CreateTemp("", "hybrid-bench-rss-")
-	if err != nil {
-		return sample{}, nil, err
+// run runs the program: for its time, or below GNU time, which takes time itself, for
+// its memory. A program of Go would hand its own size down to a small child.
+func (r *runtime) run(ctx context.Context, args ...string) (s sample, output []byte, err error) {
+	argv := append([]string{r.program, "--root", r.root}, args...)
+	report := filepath.Join(r.bundle, "peak")
+	if r.memory {
+		argv = append([]string{"/usr/bin/time", "-f", "%M", "-o", report}, argv...)
 	}
-	defer os.Remove(memory.Name())
-	defer memory.Close()
 	var out, errOut strings.Builder
-	cmd := exec.CommandContext(ctx, "/usr/bin/time", append([]string{"-f", "%M", "-o", memory.Name(), r.program, "--root", r.root}, args...)...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), r.env...)
 	if args[0] == "create" { // the container keeps its output open
 		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 		if err != nil {
-			return sample{}, nil, err
+			return s, nil, err
 		}
 		defer null.Close()
 		cmd.Stdout, cmd.Stderr = null, null
@@ -256,16 +257,20 @@ func (r *runtime) run(ctx context.Context, args ...string) (sample, []byte, erro
 	}
 	start := time.Now()
 	err = cmd.Run()
-	wall := time.Since(start)
+	s.wall = time.Since(start)
 	if err != nil {
-		return sample{}, nil, fmt.Errorf("%s %s: %w: %s", r.name, strings.Join(args, " "), err, errOut.String())
+		return s, nil, fmt.Errorf("%s %s: %w: %s", r.name, strings.Join(args, " "), err, errOut.String())
 	}
-	b, err := os.ReadFile(memory.Name())
-	if err != nil {
-		return sample{}, nil, err
+	if r.memory {
+		b, err := os.ReadFile(report)
+		if err != nil {
+			return s, nil, err
+		}
+		if s.rss, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
+			return s, nil, err
+		}
 	}
-	rss, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	return sample{wall, rss}, []byte(out.String()), err
+	return s, []byte(out.String()), nil
 }
 
 // resident is the resident memory of a process, in KiB.
@@ -287,15 +292,20 @@ func median[T any](s []T, less func(a, b T) int) T {
 	return s[len(s)/2]
 }
 
+// of are the samples of a verb that have the memory, or the time.
+func (r *runtime) of(verb string, memory bool) []sample {
+	return slices.DeleteFunc(slices.Clone(r.samples[verb]), func(s sample) bool { return (s.rss > 0) != memory })
+}
+
 func report(ours, theirs *runtime, runs int) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 1, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "median of %d\t%s\t%s\tratio\t\tpeak memory\t%s\tratio\t\n", runs, ours.name, theirs.name, theirs.name)
 	for _, verb := range verbs {
 		wall := func(r *runtime) time.Duration {
-			return median(r.samples[verb], func(a, b sample) int { return int(a.wall - b.wall) }).wall
+			return median(r.of(verb, false), func(a, b sample) int { return int(a.wall - b.wall) }).wall
 		}
 		rss := func(r *runtime) int {
-			return median(r.samples[verb], func(a, b sample) int { return a.rss - b.rss }).rss
+			return median(r.of(verb, true), func(a, b sample) int { return a.rss - b.rss }).rss
 		}
 		fmt.Fprintf(w, "%s\t%.1f ms\t%.1f ms\t%.2f\t\t%.1f MB\t%.1f MB\t%.2f\t\n", verb,
 			milliseconds(wall(ours)), milliseconds(wall(theirs)), float64(wall(ours))/float64(wall(theirs)),
