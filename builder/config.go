@@ -47,3 +47,8 @@ func setTarget(img *dockerspec.DockerOCIImage, t image.Target) {
 	}
 	img.Config.Env = env
 }
+
+// entrypointOf is the absolute path of the program that an image runs.
+func entrypointOf(img *dockerspec.DockerOCIImage) (string, error) {
+	return image.Entrypoint(img.Config.Entrypoint, img.Config.Cmd, img.Config.WorkingDir)
+}

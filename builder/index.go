@@ -150,7 +150,7 @@ func (b *build) described(ctx context.Context, store content.Store, v *variant, 
 	}
 	for i := range all {
 		delete(all[i].Annotations, exptypes.ExporterConfigDigestKey)
-		if image.IsAttestation(all[i]) {
+		if image.IsAttestation(all[i].Annotations) {
 			continue
 		}
 		if all[i].Platform == nil {

@@ -228,7 +228,7 @@ func attestations(t *testing.T, layout string) map[string]string {
 	}
 	found := map[string]string{}
 	for _, d := range index.Manifests {
-		if !image.IsAttestation(d) {
+		if !image.IsAttestation(d.Annotations) {
 			continue
 		}
 		var manifest v1.Manifest

@@ -57,7 +57,7 @@ func (b *build) packResult(ctx context.Context, gw gateway.Client, built []packe
 	var program string
 	var targets image.Targets
 	for i, v := range b.variants {
-		entry, err := image.Entrypoint(built[i].config.Config.ImageConfig)
+		entry, err := entrypointOf(built[i].config)
 		if err != nil {
 			return nil, err
 		}

@@ -128,7 +128,7 @@ func TestIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, img := range imagesOf(t, dir+"/plain.tar") {
-		if img.Digest.String() != want[i] {
+		if string(img.Digest) != want[i] {
 			t.Errorf("%s: digest %s, built alone %s", twoTargets[i], img.Digest, want[i])
 		}
 	}

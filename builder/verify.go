@@ -16,7 +16,6 @@ import (
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/firmware"
 	"github.com/hybrid-containers/hybrid/firmware/check"
-	"github.com/hybrid-containers/hybrid/image"
 )
 
 const (
@@ -50,7 +49,7 @@ type verification struct {
 // What the author should know but may want is returned as warnings.
 func (v *verification) verify(ctx context.Context) (warnings []string, err error) {
 	where := v.dockerfile.entrypoint()
-	entry, err := image.Entrypoint(v.config.Config.ImageConfig)
+	entry, err := entrypointOf(v.config)
 	if err != nil {
 		return nil, fmt.Errorf(`%s: %w; end it with ENTRYPOINT ["NAME.elf"]`, v.dockerfile.name, err)
 	}

@@ -9,10 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // maxLayer is how many bytes of one layer, uncompressed, are read in search of
@@ -23,10 +21,10 @@ const maxLayer = 1 << 30
 type Image struct {
 	layout *Layout
 
-	Digest   digest.Digest // of the manifest
-	Name     string        // as the engine that wrote the layout called it; may be empty
-	Manifest v1.Manifest
-	Config   v1.Image
+	Digest   Digest // of the manifest
+	Name     string // as the engine that wrote the layout called it; may be empty
+	Manifest Manifest
+	Config   Config
 }
 
 // Target is what the image says it is for: manifest annotations, labels and
@@ -42,20 +40,23 @@ func (i *Image) Target() (Target, error) {
 var ErrNoEntrypoint = errors.New("the image has no ENTRYPOINT, so nothing says which file is the firmware")
 
 // Entrypoint is the absolute path of the firmware inside of the image.
-func (i *Image) Entrypoint() (string, error) { return Entrypoint(i.Config.Config) }
+func (i *Image) Entrypoint() (string, error) {
+	c := i.Config.Config
+	return Entrypoint(c.Entrypoint, c.Cmd, c.WorkingDir)
+}
 
 // Entrypoint is the absolute path of the program that a config runs: the first
 // word of ENTRYPOINT and CMD, relative to the working folder. A firmware needs
 // neither PATH nor an interpreter.
-func Entrypoint(c v1.ImageConfig) (string, error) {
-	args := append(append([]string(nil), c.Entrypoint...), c.Cmd...)
+func Entrypoint(entrypoint, cmd []string, workingDir string) (string, error) {
+	args := slices.Concat(entrypoint, cmd)
 	if len(args) == 0 || args[0] == "" {
 		return "", ErrNoEntrypoint
 	}
 	if path.IsAbs(args[0]) {
 		return path.Clean(args[0]), nil
 	}
-	return path.Join("/", c.WorkingDir, args[0]), nil
+	return path.Join("/", workingDir, args[0]), nil
 }
 
 // Sink takes what CopyFile finds. Truncate(0) is called before each file: in a
@@ -94,32 +95,32 @@ const (
 	removed          // this layer hides what lower ones hold
 )
 
-// copyFrom looks for name in one layer. The whole layer is read, because only
+// copyFrom looks for file in one layer. The whole layer is read, because only
 // then its digest is known.
-func (i *Image) copyFrom(d v1.Descriptor, dst Sink, name string, limit int64) (presence, error) {
-	if err := checkDigest(d.Digest); err != nil {
+func (i *Image) copyFrom(d Descriptor, dst Sink, file string, limit int64) (presence, error) {
+	name, sum, err := blobPath(d.Digest)
+	if err != nil {
 		return absent, err
 	}
-	blob, _, err := i.layout.files.open(blobPath(d.Digest))
+	blob, _, err := i.layout.files.open(name)
 	if err != nil {
 		return absent, err
 	}
 	defer blob.Close()
-	verifier := d.Digest.Verifier()
-	raw := bufio.NewReader(io.TeeReader(blob, verifier))
+	raw := bufio.NewReader(io.TeeReader(blob, sum))
 	content, err := decompress(raw, i.layout.Zstd)
 	if err != nil {
 		return absent, err
 	}
-	found, err := findFile(&io.LimitedReader{R: content, N: maxLayer}, dst, name, limit)
+	found, err := findFile(&io.LimitedReader{R: content, N: maxLayer}, dst, file, limit)
 	if err != nil {
 		return absent, err
 	}
 	if _, err := io.Copy(io.Discard, raw); err != nil { // padding after the archive's end counts
 		return absent, err
 	}
-	if !verifier.Verified() {
-		return absent, fmt.Errorf("blob %s is damaged: its content has another digest", d.Digest)
+	if !d.Digest.matches(sum) {
+		return absent, damaged(d.Digest)
 	}
 	return found, nil
 }

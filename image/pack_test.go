@@ -3,8 +3,6 @@ package image
 import (
 	"strings"
 	"testing"
-
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 func TestTargets(t *testing.T) {
@@ -32,7 +30,7 @@ func TestPrograms(t *testing.T) {
 		{"HYBRID_BOARD=imx8m-mini", []Program{{mini, "/app.elf"}}},
 		{"HYBRID_TARGETS=imx8m-mini/cortex-m4,a/b", []Program{{mini, "/imx8m-mini/cortex-m4/app.elf"}, {Target{Board: "a", MCU: "b"}, "/a/b/app.elf"}}},
 	} {
-		i := &Image{Config: v1.Image{Config: v1.ImageConfig{Entrypoint: []string{"app.elf"}, Env: []string{c.env, "HYBRID_MCU=cortex-m4"}}}}
+		i := &Image{Config: Config{Config: Run{Entrypoint: []string{"app.elf"}, Env: []string{c.env, "HYBRID_MCU=cortex-m4"}}}}
 		got, err := i.Programs()
 		if err != nil || len(got) != len(c.want) {
 			t.Fatalf("%s: %v, %v", c.env, got, err)

@@ -4,35 +4,32 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Select lists the images of the layout that a name means: those that its index
 // knows by tag, those of the index or manifest with the digest want, or both. Empty
 // is any.
-func (l *Layout) Select(tag string, want digest.Digest) ([]*Image, error) {
+func (l *Layout) Select(tag string, want Digest) ([]*Image, error) {
 	if tag == "" && want == "" {
 		return l.Images()
 	}
-	b, err := l.read(v1.ImageIndexFile, "")
+	b, err := l.read(indexFile)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", l.path, err)
 	}
-	var idx v1.Index
+	var idx index
 	if err := json.Unmarshal(b, &idx); err != nil {
 		return nil, fmt.Errorf("image %s: index: %w", l.path, err)
 	}
 	if tag != "" {
-		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d v1.Descriptor) bool {
-			return d.Annotations[v1.AnnotationRefName] != tag && d.Annotations["io.containerd.image.name"] != tag
+		idx.Manifests = slices.DeleteFunc(idx.Manifests, func(d Descriptor) bool {
+			return d.Annotations[keyRefName] != tag && d.Annotations[keyContainerdName] != tag
 		})
 		if len(idx.Manifests) == 0 {
 			return nil, fmt.Errorf("image %s has no tag %q", l.path, tag)
 		}
 	}
-	exact := slices.IndexFunc(idx.Manifests, func(d v1.Descriptor) bool { return d.Digest == want })
+	exact := slices.IndexFunc(idx.Manifests, func(d Descriptor) bool { return d.Digest == want })
 	if exact >= 0 {
 		idx.Manifests = idx.Manifests[exact : exact+1]
 	}

@@ -46,16 +46,16 @@ func (i *Image) Files() (files []Entry, unpacked []int64, err error) {
 // walk reads layer n.
 func (i *Image) walk(n int, visit func(*tar.Header)) (unpacked int64, err error) {
 	d := i.Manifest.Layers[n].Digest
-	if err := checkDigest(d); err != nil {
+	name, sum, err := blobPath(d)
+	if err != nil {
 		return 0, err
 	}
-	blob, _, err := i.layout.files.open(blobPath(d))
+	blob, _, err := i.layout.files.open(name)
 	if err != nil {
 		return 0, err
 	}
 	defer blob.Close()
-	verifier := d.Verifier()
-	raw := bufio.NewReader(io.TeeReader(blob, verifier))
+	raw := bufio.NewReader(io.TeeReader(blob, sum))
 	content, err := decompress(raw, i.layout.Zstd)
 	if err != nil {
 		return 0, err
@@ -84,8 +84,8 @@ func (i *Image) walk(n int, visit func(*tar.Header)) (unpacked int64, err error)
 	if _, err := io.Copy(io.Discard, raw); err != nil {
 		return 0, err
 	}
-	if !verifier.Verified() {
-		return 0, fmt.Errorf("blob %s is damaged: its content has another digest", d)
+	if !d.matches(sum) {
+		return 0, damaged(d)
 	}
 	return maxLayer - limited.N, nil
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -46,16 +45,16 @@ func TestSelect(t *testing.T) {
 	defer l.Close()
 	for _, c := range []struct {
 		tag  string
-		want digest.Digest
+		want Digest
 		have string // labels n, or an error
 	}{
 		{"", "", "123"},
 		{"one", "", "1"},
 		{"both", "", "23"},
-		{"", nested.Digest, "23"},
-		{"", three.Digest, "3"},
-		{"both", two.Digest, "2"},
-		{"one", two.Digest, "lists no image"},
+		{"", Digest(nested.Digest), "23"},
+		{"", Digest(three.Digest), "3"},
+		{"both", Digest(two.Digest), "2"},
+		{"one", Digest(two.Digest), "lists no image"},
 		{"four", "", `has no tag "four"`},
 	} {
 		images, err := l.Select(c.tag, c.want)

@@ -26,7 +26,7 @@ func inspectLayout(name string, sel selection) ([]Image, error) {
 	}
 	defer l.Close()
 	l.Zstd = func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r, zstd.WithDecoderConcurrency(1)) }
-	found, err := l.Select(sel.tag, sel.digest)
+	found, err := l.Select(sel.tag, image.Digest(sel.digest))
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func inspectLayout(name string, sel selection) ([]Image, error) {
 // its Problem.
 func inspectImage(i *image.Image, override Target) (Image, error) {
 	img := Image{
-		Name: i.Name, Digest: i.Digest.String(), ConfigDigest: i.Manifest.Config.Digest.String(),
+		Name: i.Name, Digest: string(i.Digest), ConfigDigest: string(i.Manifest.Config.Digest),
 		Annotations: i.Manifest.Annotations, Layers: []Layer{}, Files: []File{}, Firmware: []Firmware{}, Size: i.Manifest.Config.Size,
 	}
 	if i.Config.OS != "" {
@@ -57,7 +57,7 @@ func inspectImage(i *image.Image, override Target) (Image, error) {
 	}
 	for n, l := range i.Manifest.Layers {
 		img.Size += l.Size
-		img.Layers = append(img.Layers, Layer{l.Digest.String(), l.MediaType, l.Size, unpacked[n]})
+		img.Layers = append(img.Layers, Layer{string(l.Digest), l.MediaType, l.Size, unpacked[n]})
 	}
 	for _, f := range files {
 		img.Files = append(img.Files, File{f.Name, f.Size})
