@@ -2,24 +2,18 @@ package image
 
 import (
 	"archive/tar"
-	"bufio"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 )
-
-// maxLayer is how many bytes of one layer, uncompressed, are read in search of
-// the firmware: more is a decompression bomb.
-const maxLayer = 1 << 30
 
 // Image is one image of a layout.
 type Image struct {
 	layout *Layout
+	layers []layer
 
 	Digest   Digest // of the manifest
 	Name     string // as the engine that wrote the layout called it; may be empty
@@ -59,150 +53,36 @@ func Entrypoint(entrypoint, cmd []string, workingDir string) (string, error) {
 	return path.Join("/", workingDir, args[0]), nil
 }
 
-// Sink takes what CopyFile finds. Truncate(0) is called before each file: in a
-// layer the last of several entries of a name counts.
-type Sink interface {
-	io.Writer
-	Truncate(size int64) error
-	Seek(offset int64, whence int) (int64, error)
-}
-
-// CopyFile copies the file name, an absolute path of the image, to dst, and
-// verifies the layer that it came from; at most limit bytes. A file that the
-// image does not hold is an error that wraps fs.ErrNotExist.
-func (i *Image) CopyFile(dst Sink, name string, limit int64) error {
-	name = strings.TrimPrefix(path.Clean("/"+name), "/")
-	for n := len(i.Manifest.Layers) - 1; n >= 0; n-- {
-		found, err := i.copyFrom(i.Manifest.Layers[n], dst, name, limit)
-		if err != nil {
-			return fmt.Errorf("layer %d of %d: %w", n+1, len(i.Manifest.Layers), err)
-		}
-		switch found {
-		case present:
-			return nil
-		case removed:
-			n = 0
-		}
-	}
-	return fmt.Errorf("the image holds no /%s: %w", name, fs.ErrNotExist)
-}
-
-type presence int
-
-const (
-	absent  presence = iota
-	present          // copied
-	removed          // this layer hides what lower ones hold
-)
-
-// copyFrom looks for file in one layer. The whole layer is read, because only
-// then its digest is known.
-func (i *Image) copyFrom(d Descriptor, dst Sink, file string, limit int64) (presence, error) {
-	name, sum, err := blobPath(d.Digest)
+// CopyFile copies the file name, an absolute path of the image, to dst, at most limit
+// bytes. Links are followed as if the image were /. The layers are verified. A file
+// that the image does not hold is an error that wraps fs.ErrNotExist.
+func (i *Image) CopyFile(dst io.Writer, name string, limit int64) error {
+	root, _, err := i.rootFS()
 	if err != nil {
-		return absent, err
-	}
-	blob, _, err := i.layout.files.open(name)
-	if err != nil {
-		return absent, err
-	}
-	defer blob.Close()
-	raw := bufio.NewReader(io.TeeReader(blob, sum))
-	content, err := decompress(raw, i.layout.Zstd)
-	if err != nil {
-		return absent, err
-	}
-	found, err := findFile(&io.LimitedReader{R: content, N: maxLayer}, dst, file, limit)
-	if err != nil {
-		return absent, err
-	}
-	if _, err := io.Copy(io.Discard, raw); err != nil { // padding after the archive's end counts
-		return absent, err
-	}
-	if !d.Digest.matches(sum) {
-		return absent, damaged(d.Digest)
-	}
-	return found, nil
-}
-
-func decompress(r *bufio.Reader, zstd func(io.Reader) (io.Reader, error)) (io.Reader, error) {
-	head, _ := r.Peek(4)
-	switch compressionOf(head) {
-	case "gzip":
-		return gzip.NewReader(r)
-	case "zstd":
-		if zstd != nil {
-			return zstd(r)
-		}
-		return nil, errors.New("the layer is compressed with zstd, which is not supported; build with compression=gzip")
-	}
-	return r, nil
-}
-
-// findFile reads a layer and applies the changes that concern name (image-spec,
-// layer.md: whiteouts, opaque whiteouts).
-func findFile(layer *io.LimitedReader, dst Sink, name string, limit int64) (presence, error) {
-	found, whiteout := absent, path.Join(path.Dir(name), ".wh."+path.Base(name))
-	r := tar.NewReader(layer)
-	for n := 0; ; n++ {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			if layer.N <= 0 {
-				return absent, fmt.Errorf("more than %d bytes", int64(maxLayer))
-			}
-			return found, nil
-		}
-		if err != nil {
-			if layer.N <= 0 {
-				return absent, fmt.Errorf("more than %d bytes", int64(maxLayer))
-			}
-			return absent, fmt.Errorf("not a tar archive: %w", err)
-		}
-		if n >= maxEntries {
-			return absent, fmt.Errorf("more than %d files", maxEntries)
-		}
-		entry := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-		switch {
-		case entry == name:
-			if h.Typeflag != tar.TypeReg {
-				return absent, fmt.Errorf("/%s is not a regular file (tar type %q): the image must hold the firmware itself", name, h.Typeflag)
-			}
-			if h.Size > limit {
-				return absent, fmt.Errorf("/%s is %d bytes, the limit for firmware is %d", name, h.Size, limit)
-			}
-			if err := rewrite(dst, r); err != nil {
-				return absent, err
-			}
-			found = present
-		case found == absent && hides(entry, name, whiteout):
-			found = removed
-		}
-	}
-}
-
-func rewrite(dst Sink, r io.Reader) error {
-	if err := dst.Truncate(0); err != nil {
 		return err
 	}
-	if _, err := dst.Seek(0, io.SeekStart); err != nil {
+	file, err := root.lookup(name, true, never)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the image holds no %s: %w", name, fs.ErrNotExist)
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	case file.typ != tar.TypeReg:
+		return fmt.Errorf("%s is %s: the image must hold the firmware itself", name, file.kind())
+	case file.size > limit:
+		return limitErrorf("%s is %d bytes, the limit for firmware is %d", name, file.size, limit)
+	}
+	entry := 0
+	_, err = i.layers[file.from].read(i.layout.files, newBudget(), func(h *tar.Header, content io.Reader) error {
+		var err error
+		if entry == file.entry {
+			_, err = io.Copy(dst, content)
+		}
+		entry++
 		return err
+	})
+	if err != nil {
+		return i.inLayer(file.from, err)
 	}
-	_, err := io.Copy(dst, r)
-	return err
-}
-
-// hides reports whether the layer entry removes name from the layers below:
-// a whiteout of the file or of a folder above it, or an opaque folder above it.
-func hides(entry, name, whiteout string) bool {
-	if entry == whiteout {
-		return true
-	}
-	dir, base := path.Split(entry)
-	if !strings.HasPrefix(base, ".wh.") {
-		return false
-	}
-	if base == ".wh..wh..opq" {
-		return strings.HasPrefix(name, dir)
-	}
-	return strings.HasPrefix(name, dir+strings.TrimPrefix(base, ".wh.")+"/")
+	return nil
 }

@@ -2,7 +2,6 @@ package image
 
 import (
 	"archive/tar"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 // Limits on what an untrusted layout can make us read.
 const (
 	maxJSON      = 4 << 20 // bytes of an index, a manifest or a config, as registries limit them
-	maxEntries   = 100_000 // files in an archive, and in a layer
 	maxManifests = 1000    // manifests of a layout, nested indexes included
 	maxDepth     = 4       // indexes in indexes
 )
@@ -28,8 +26,6 @@ const (
 type Layout struct {
 	path  string
 	files files
-	// Zstd reads a layer that is compressed with zstd; nil refuses such layers.
-	Zstd func(io.Reader) (io.Reader, error)
 }
 
 // files gives access to the files of a layout by their slash-separated path.
@@ -119,6 +115,9 @@ func (l *Layout) images(document []byte, depth int) ([]*Image, error) {
 			}
 			if err := json.Unmarshal(b, &i.Config); err != nil {
 				return nil, fmt.Errorf("config of manifest %s: %w", d.Digest, err)
+			}
+			for _, l := range i.Manifest.Layers {
+				i.layers = append(i.layers, layer{digest: l.Digest})
 			}
 			images = append(images, i)
 		}
@@ -216,10 +215,10 @@ func openArchive(name string) (_ *archive, err error) {
 			f.Close()
 		}
 	}()
-	head := make([]byte, 4)
+	head := make([]byte, 6)
 	n, _ := f.ReadAt(head, 0)
 	if compression := compressionOf(head[:n]); compression != "" {
-		return nil, fmt.Errorf("the archive is compressed, %s it first", map[string]string{"gzip": "gunzip", "zstd": "unzstd"}[compression])
+		return nil, fmt.Errorf("the archive is compressed, %s it first", map[string]string{"gzip": "gunzip", "zstd": "unzstd", "bzip2": "bunzip2", "xz": "unxz"}[compression])
 	}
 	a := &archive{file: f, entries: map[string]struct{ offset, size int64 }{}}
 	for r := tar.NewReader(f); ; {
@@ -253,15 +252,4 @@ func (a *archive) open(name string) (io.ReadCloser, int64, error) {
 		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	return io.NopCloser(io.NewSectionReader(a.file, e.offset, e.size)), e.size, nil
-}
-
-// compressionOf tells gzip and zstd by their magic numbers; empty is neither.
-func compressionOf(head []byte) string {
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		return "gzip"
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return "zstd"
-	}
-	return ""
 }

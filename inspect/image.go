@@ -3,11 +3,8 @@ package inspect
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"path"
 	"slices"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/firmware"
@@ -25,7 +22,6 @@ func inspectLayout(name string, sel selection) ([]Image, error) {
 		return nil, err
 	}
 	defer l.Close()
-	l.Zstd = func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r, zstd.WithDecoderConcurrency(1)) }
 	found, err := l.Select(sel.tag, image.Digest(sel.digest))
 	if err != nil {
 		return nil, err
@@ -91,7 +87,7 @@ func (img *Image) programs(i *image.Image, targets image.Targets) error {
 	}
 	var problem error
 	for _, p := range programs {
-		var content buffer
+		var content bytes.Buffer
 		if err := i.CopyFile(&content, p.Path, maxFirmware); err != nil {
 			problem = first(problem, err)
 			continue
@@ -166,9 +162,3 @@ func same(key, a, b string) bool {
 	}
 	return a == b
 }
-
-// buffer is an image.Sink in memory.
-type buffer struct{ bytes.Buffer }
-
-func (b *buffer) Truncate(int64) error           { b.Reset(); return nil }
-func (b *buffer) Seek(int64, int) (int64, error) { return 0, nil }

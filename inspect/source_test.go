@@ -170,7 +170,7 @@ func TestOldDockerArchive(t *testing.T) {
 	}
 }
 
-// TestZstd: a layer that the runtime does not read is shown all the same.
+// TestZstd: layers of any compression are shown.
 func TestZstd(t *testing.T) {
 	layer, err := layerOf(t, "hello.elf", string(hello().Bytes())).Uncompressed()
 	if err != nil {
