@@ -15,10 +15,17 @@ type Image struct {
 	layout *Layout
 	layers []layer
 
-	Digest   Digest // of the manifest
+	Digest   Digest // of the manifest; empty in an archive of docker save, which has none
 	Name     string // as the engine that wrote the layout called it; may be empty
 	Manifest Manifest
 	Config   Config
+}
+
+func (i *Image) checkLayers() error {
+	if n := len(i.layers); n > maxLayers {
+		return limitErrorf("%d layers, more than %d is not an image", n, maxLayers)
+	}
+	return nil
 }
 
 // Target is what the image says it is for: manifest annotations, labels and

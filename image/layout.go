@@ -1,13 +1,10 @@
 package image
 
 import (
-	"archive/tar"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"syscall"
@@ -18,11 +15,11 @@ const (
 	maxJSON      = 4 << 20 // bytes of an index, a manifest or a config, as registries limit them
 	maxManifests = 1000    // manifests of a layout, nested indexes included
 	maxDepth     = 4       // indexes in indexes
+	maxLayers    = 500     // of an image; engines stop at 127
 )
 
 // Layout is an OCI image layout (image-spec, image-layout.md): a folder, or a tar
-// archive of one. An archive that docker save or BuildKit's docker exporter wrote
-// is one too, as it holds an index.json.
+// archive of one. An archive that docker save wrote is taken too.
 type Layout struct {
 	path  string
 	files files
@@ -40,55 +37,58 @@ func Open(name string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Layout{path: name}
 	switch {
 	case info.IsDir():
 		root, err := os.OpenRoot(name)
 		if err != nil {
 			return nil, err
 		}
-		l.files = folder{root}
+		return &Layout{name, folder{root}}, nil
 	case info.Mode().IsRegular():
-		if l.files, err = openArchive(name); err != nil {
-			return nil, fmt.Errorf("image %s: %w", name, err)
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
 		}
-	default:
-		return nil, fmt.Errorf("image %s is neither a folder nor an archive", name)
+		return OpenArchive(f, name)
 	}
-	return l, nil
+	return nil, fmt.Errorf("image %s is neither a folder nor an archive", name)
+}
+
+// OpenArchive opens the layout in an open archive, which it takes also if it fails;
+// name is what messages call it.
+func OpenArchive(f *os.File, name string) (*Layout, error) {
+	a, err := newArchive(f)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
+	}
+	return &Layout{name, a}, nil
 }
 
 // Close releases the layout; images of it cannot be read any more.
 func (l *Layout) Close() error { return l.files.Close() }
 
-// Images lists the images of the layout in the order of its index; attestations
-// are not images and are left out.
-func (l *Layout) Images() ([]*Image, error) {
-	b, err := l.read(indexFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("image %s holds no %s: want an OCI layout, as a folder or a tar archive", l.path, indexFile)
-	}
+func (l *Layout) has(name string) bool {
+	f, _, err := l.files.open(name)
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", l.path, err)
+		return false
 	}
-	images, err := l.images(b, 0)
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", l.path, err)
-	}
-	if len(images) == 0 {
-		return nil, fmt.Errorf("image %s: its index lists no image", l.path)
-	}
-	return images, nil
+	f.Close()
+	return true
 }
 
-func (l *Layout) images(document []byte, depth int) ([]*Image, error) {
+// nested lists the images of an index in an index.
+func (l *Layout) nested(document []byte, depth int) ([]*Image, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("indexes nested deeper than %d", maxDepth)
+		return nil, limitErrorf("indexes nested deeper than %d", maxDepth)
 	}
 	var idx index
 	if err := json.Unmarshal(document, &idx); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
+	return l.images(idx, depth)
+}
+
+func (l *Layout) images(idx index, depth int) ([]*Image, error) {
 	var images []*Image
 	for _, d := range idx.Manifests {
 		if IsAttestation(d.Annotations) {
@@ -100,7 +100,7 @@ func (l *Layout) images(document []byte, depth int) ([]*Image, error) {
 		}
 		switch d.MediaType {
 		case mediaTypeIndex, mediaTypeDockerList:
-			nested, err := l.images(b, depth+1)
+			nested, err := l.nested(b, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -119,10 +119,13 @@ func (l *Layout) images(document []byte, depth int) ([]*Image, error) {
 			for _, l := range i.Manifest.Layers {
 				i.layers = append(i.layers, layer{digest: l.Digest})
 			}
+			if err := i.checkLayers(); err != nil {
+				return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+			}
 			images = append(images, i)
 		}
 		if len(images) > maxManifests {
-			return nil, fmt.Errorf("more than %d manifests", maxManifests)
+			return nil, limitErrorf("more than %d manifests", maxManifests)
 		}
 	}
 	return images, nil
@@ -169,7 +172,7 @@ func (l *Layout) read(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	if size > maxJSON {
-		return nil, fmt.Errorf("%s is %d bytes, more than %d is not a manifest", name, size, maxJSON)
+		return nil, limitErrorf("%s is %d bytes, more than %d is not a manifest", name, size, maxJSON)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxJSON))
 	if err != nil {
@@ -197,59 +200,4 @@ func (f folder) open(name string) (io.ReadCloser, int64, error) {
 		return nil, 0, err
 	}
 	return file, info.Size(), nil
-}
-
-// archive reads a layout in a tar archive, by the offsets of its files.
-type archive struct {
-	file    *os.File
-	entries map[string]struct{ offset, size int64 }
-}
-
-func openArchive(name string) (_ *archive, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
-	head := make([]byte, 6)
-	n, _ := f.ReadAt(head, 0)
-	if compression := compressionOf(head[:n]); compression != "" {
-		return nil, fmt.Errorf("the archive is compressed, %s it first", map[string]string{"gzip": "gunzip", "zstd": "unzstd", "bzip2": "bunzip2", "xz": "unxz"}[compression])
-	}
-	a := &archive{file: f, entries: map[string]struct{ offset, size int64 }{}}
-	for r := tar.NewReader(f); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return a, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("neither an OCI layout nor an archive of one: %w", err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue
-		}
-		if len(a.entries) >= maxEntries {
-			return nil, fmt.Errorf("more than %d files in the archive", maxEntries)
-		}
-		// tar.Reader reads block by block, so the file's position is where the content starts
-		offset, err := f.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return nil, err
-		}
-		a.entries[path.Clean(h.Name)] = struct{ offset, size int64 }{offset, h.Size}
-	}
-}
-
-func (a *archive) Close() error { return a.file.Close() }
-
-func (a *archive) open(name string) (io.ReadCloser, int64, error) {
-	e, ok := a.entries[name]
-	if !ok {
-		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	return io.NopCloser(io.NewSectionReader(a.file, e.offset, e.size)), e.size, nil
 }

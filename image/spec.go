@@ -19,6 +19,7 @@ const (
 	mediaTypeManifest       = "application/vnd.oci.image.manifest.v1+json"
 	mediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 	mediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	mediaTypeDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar"
 )
 
 // Keys of annotations in an index.

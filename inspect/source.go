@@ -58,7 +58,7 @@ func Open(ctx context.Context, name string, target Target) (*Report, error) {
 	case KindELF:
 		report.Firmware, err = inspectFile(s.name, target)
 	case KindLayout, KindArchive:
-		report.Images, err = inspectLocal(s)
+		report.Images, err = inspectLayout(s.name, s.selection)
 	case KindRegistry:
 		report.Images, err = inspectRegistry(ctx, s)
 	default:
@@ -173,19 +173,4 @@ func inspectFile(path string, target Target) (*Firmware, error) {
 	}
 	fw, err := inspectELF(filepath.Base(path), content, target)
 	return &fw, err
-}
-
-// inspectLocal reads a layout; an archive of docker save that is none is made into
-// one first.
-func inspectLocal(s source) ([]Image, error) {
-	if s.kind == KindArchive {
-		old, err := isDockerArchive(s.name)
-		if err != nil {
-			return nil, err
-		}
-		if old {
-			return inspectDockerArchive(s)
-		}
-	}
-	return inspectLayout(s.name, s.selection)
 }
