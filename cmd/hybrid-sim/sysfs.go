@@ -14,14 +14,14 @@ import (
 
 func sysfsCommand() *cobra.Command {
 	var name, greeting string
-	var verbose bool
+	var verbose, noKmsg bool
 	cmd := &cobra.Command{
 		Use:   "sysfs [flags] DIR",
 		Short: "Serve a board's remote processors as files, until interrupted",
 		Long: `Serve a board's remote processors as files below DIR, until interrupted.
 
-DIR stands for / of the board: DIR/sys is what its kernel shows, and firmware is
-looked for in DIR/lib/firmware. The kernel is imitated to the errno. The cores only
+DIR stands for / of the board: DIR/sys is what its kernel shows, DIR/dev/kmsg what it
+logs, and firmware is looked for in DIR/lib/firmware. The kernel is imitated to the errno. The cores only
 pretend: what firmware prints, and when it crashes, is written to
 DIR/sim/remoteproc0/control; reading that file shows the commands.
 
@@ -42,7 +42,7 @@ served, 2 for usage errors.`,
 				return usageError(err)
 			}
 			config := sysfs.Of(b)
-			config.Greeting = greeting
+			config.Greeting, config.NoKmsg = greeting, noKmsg
 			if verbose {
 				config.Log = os.Stderr
 			}
@@ -65,6 +65,7 @@ served, 2 for usage errors.`,
 	f := cmd.Flags()
 	f.StringVarP(&name, "board", "b", "imx8m-mini", "simulate this `board` of the catalogue")
 	f.StringVar(&greeting, "greeting", "", "let firmware print this `line` when it boots; "+sysfs.FirmwareName+" is its name")
+	f.BoolVar(&noKmsg, "no-kmsg", false, "leave DIR/dev/kmsg out, as where it may not be read")
 	f.BoolVarP(&verbose, "verbose", "v", false, "show the kernel's log on standard error")
 	return cmd
 }

@@ -6,11 +6,62 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
+
+// TestMain is the command itself in a process that TestKilled started.
+func TestMain(m *testing.M) {
+	if os.Getenv("HYBRID_SIM_MAIN") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// TestKilled serves a board where a server was killed, and was looked at before.
+func TestKilled(t *testing.T) {
+	dir := t.TempDir()
+	serve := func() *exec.Cmd {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "sysfs", dir)
+		cmd.Env = append(os.Environ(), "HYBRID_SIM_MAIN=1")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := out.Read(make([]byte, 256)); n == 0 {
+			_ = cmd.Wait()
+			t.Fatalf("does not serve: %v: %s", err, stderr.String())
+		}
+		if _, err := os.ReadFile(filepath.Join(dir, "sys/class/remoteproc/remoteproc0/state")); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	killed := serve()
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait()
+	second := serve()
+	if err := second.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Wait(); err != nil {
+		t.Error(err)
+	}
+	if mounts, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(mounts), dir) {
+		t.Error("still mounted")
+	}
+}
 
 // TestSysfs serves a board until it is interrupted.
 func TestSysfs(t *testing.T) {

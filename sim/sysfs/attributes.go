@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/sim/sysfs/kmsg"
 )
 
 // file is a file of sysfs or debugfs. Every read calls show, every write store.
@@ -34,8 +36,8 @@ func same(value, word string) bool { return strings.TrimSuffix(value, "\n") == w
 // attributes are remoteproc_sysfs.c.
 func (c *Core) attributes() []*file {
 	files := []*file{
-		{name: "coredump", mode: 0o644, show: text(c.showCoredump), store: c.logged(c.storeCoredump)},
-		{name: "firmware", mode: 0o644, show: text(c.showFirmware), store: c.logged(c.setFirmware)},
+		{name: "coredump", mode: 0o644, show: text(c.showCoredump), store: logged(c.kernel, c.class(), c.storeCoredump)},
+		{name: "firmware", mode: 0o644, show: text(c.showFirmware), store: logged(c.kernel, c.platform(), c.setFirmware)},
 		{name: "name", mode: 0o444, show: constant(c.config.Name + "\n")},
 		{name: "recovery", mode: 0o644, show: text(c.showRecovery), store: c.storeRecovery},
 		{name: "state", mode: 0o644, show: text(func() string { return string(c.is()) + "\n" }), store: c.storeState},
@@ -54,7 +56,7 @@ func (c *Core) attributes() []*file {
 func (c *Core) debug() []*file {
 	return []*file{
 		{name: "carveout_memories", mode: 0o400, show: text(c.showCarveouts)},
-		{name: "coredump", mode: 0o600, show: text(c.showCoredump), store: c.logged(c.storeDebugCoredump)},
+		{name: "coredump", mode: 0o600, show: text(c.showCoredump), store: logged(c.kernel, c.class(), c.storeDebugCoredump)},
 		{name: "crash", mode: 0o200, store: c.storeCrash},
 		{name: "name", mode: 0o400, show: constant(c.config.Name + "\n")},
 		{name: "recovery", mode: 0o600, show: text(c.showRecovery), store: c.storeDebugRecovery},
@@ -63,10 +65,10 @@ func (c *Core) debug() []*file {
 }
 
 // logged is store with what the kernel logs when it refuses.
-func (c *Core) logged(store func(context.Context, string) error) func(context.Context, string) error {
+func logged(k *kernel, about device, store func(context.Context, string) error) func(context.Context, string) error {
 	return func(ctx context.Context, value string) error {
 		err := store(ctx, value)
-		c.explain(err)
+		k.explain(about, err)
 		return err
 	}
 }
@@ -76,7 +78,7 @@ func (c *Core) storeState(ctx context.Context, value string) error {
 	case same(value, "start"):
 		err := c.start(ctx)
 		if err != nil {
-			c.printk("Boot failed: -%d", errnoOf(err))
+			c.printk(kmsg.Error, "Boot failed: -%d", errnoOf(err))
 		}
 		return err
 	case same(value, "stop"):
@@ -84,7 +86,7 @@ func (c *Core) storeState(ctx context.Context, value string) error {
 	case same(value, "detach"):
 		return c.detach(ctx)
 	}
-	c.printk("Unrecognised option: %s", value)
+	c.printk(kmsg.Error, "Unrecognised option: %s", value)
 	return unix.EINVAL
 }
 

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/sim/sysfs/kmsg"
 )
 
 // state is enum rproc_state, in the words of the state attribute.
@@ -66,8 +67,9 @@ type kernel struct {
 	stopCrashed bool
 	inodes      atomic.Uint64 // of traces; those of all else are numbered from 1<<63
 
-	mu  sync.Mutex // for log
-	log io.Writer
+	mu   sync.Mutex // for what is below
+	log  io.Writer
+	kmsg *kmsg.Log // nil: there is none
 }
 
 // Core is one remote processor: drivers/remoteproc/remoteproc_core.c, with a core
@@ -124,20 +126,38 @@ func (c *Core) close() {
 	c.worker.Wait()
 }
 
+// device is who a line of the kernel's log is about.
+type device struct{ driver, subsystem, name string }
+
+// class is the processor, and platform the device that its driver is bound to.
+func (c *Core) class() device    { return device{"remoteproc", "remoteproc", c.instance} }
+func (c *Core) platform() device { return device{"rproc", "platform", c.config.NodeName} }
+
 // printk writes a line to the kernel's log.
-func (c *Core) printk(format string, args ...any) {
-	c.kernel.mu.Lock()
-	defer c.kernel.mu.Unlock()
-	if c.kernel.log != nil {
-		fmt.Fprintf(c.kernel.log, "remoteproc %s: %s\n", c.instance, fmt.Sprintf(format, args...))
+func (k *kernel) printk(level int, about device, format string, args ...any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	// only a newline at the end is one
+	line := fmt.Sprintf("%s %s: %s", about.driver, about.name, strings.TrimSuffix(fmt.Sprintf(format+"\n", args...), "\n"))
+	if k.kmsg != nil {
+		k.kmsg.Print(level, about.subsystem, about.name, line)
+	}
+	if k.log != nil {
+		fmt.Fprintln(k.log, line)
 	}
 }
 
+func (c *Core) printk(level int, format string, args ...any) {
+	c.kernel.printk(level, c.class(), format, args...)
+}
+
 // explain logs the words of an error, if it has any.
-func (c *Core) explain(err error) {
+func (c *Core) explain(err error) { c.kernel.explain(c.class(), err) }
+
+func (k *kernel) explain(about device, err error) {
 	var e *kernelError
 	if errors.As(err, &e) {
-		c.printk("%s", e.words)
+		k.printk(kmsg.Error, about, "%s", e.words)
 	}
 }
 
@@ -185,10 +205,10 @@ func (c *Core) start(ctx context.Context) error {
 	}
 	var err error
 	if c.is() == detached {
-		c.printk("attaching to %s", c.config.Name)
+		c.printk(kmsg.Info, "attaching to %s", c.config.Name)
 		err = c.attach()
 	} else {
-		c.printk("powering up %s", c.config.Name)
+		c.printk(kmsg.Info, "powering up %s", c.config.Name)
 		err = c.boot()
 	}
 	if err != nil {
@@ -234,7 +254,7 @@ func (c *Core) detach(ctx context.Context) error {
 	}
 	c.unload()
 	c.become(detached)
-	c.printk("detached remote processor %s", c.config.Name)
+	c.printk(kmsg.Info, "detached remote processor %s", c.config.Name)
 	return nil
 }
 
@@ -252,7 +272,7 @@ func (c *Core) attach() error {
 		return err
 	}
 	c.become(attached)
-	c.printk("remote processor %s is now attached", c.config.Name)
+	c.printk(kmsg.Info, "remote processor %s is now attached", c.config.Name)
 	return nil
 }
 
@@ -282,14 +302,14 @@ func (c *Core) boot() error {
 		c.explain(err)
 		return err
 	}
-	c.printk("Booting fw image %s, size %d", name, len(data))
+	c.printk(kmsg.Info, "Booting fw image %s, size %d", name, len(data))
 	table, _, err := m.table()
 	if err != nil {
 		c.explain(err)
 		if c.config.TableRequired {
 			return err
 		}
-		c.printk("no resource table found for this firmware")
+		c.printk(kmsg.Warning, "no resource table found for this firmware")
 	}
 	if err = c.claim(table); err == nil {
 		err = c.run(m)
@@ -308,8 +328,8 @@ func (c *Core) read() (name string, data []byte, err error) {
 	data, err = c.kernel.open(name)
 	if err != nil {
 		c.explain(err)
-		c.printk("Direct firmware load for %s failed with error -%d", name, errnoOf(err))
-		c.printk("request_firmware failed: -%d", errnoOf(err))
+		c.printk(kmsg.Warning, "Direct firmware load for %s failed with error -%d", name, errnoOf(err))
+		c.printk(kmsg.Error, "request_firmware failed: -%d", errnoOf(err))
 	}
 	return name, data, err
 }
@@ -321,7 +341,7 @@ func (c *Core) claim(table []byte) error {
 		var err error
 		if r, err = handle(table, c.config.Memory); err != nil {
 			c.explain(err)
-			c.printk("Failed to process resources: -%d", errnoOf(err))
+			c.printk(kmsg.Error, "Failed to process resources: -%d", errnoOf(err))
 			return err
 		}
 	}
@@ -347,7 +367,7 @@ func (c *Core) unload() {
 func (c *Core) run(m *image) error {
 	if err := m.segments(c.load); err != nil {
 		c.explain(err)
-		c.printk("Failed to load program segments: -%d", errnoOf(err))
+		c.printk(kmsg.Error, "Failed to load program segments: -%d", errnoOf(err))
 		return err
 	}
 	if table, addr, err := m.table(); err == nil {
@@ -362,7 +382,7 @@ func (c *Core) run(m *image) error {
 	delay, errno := c.bootDelay, c.bootError
 	c.mu.Unlock()
 	if err := c.drive(delay, errno); err != nil {
-		c.printk("can't start rproc %s: -%d", c.config.Name, errnoOf(err))
+		c.printk(kmsg.Error, "can't start rproc %s: -%d", c.config.Name, errnoOf(err))
 		return err
 	}
 	c.mu.Lock()
@@ -371,7 +391,7 @@ func (c *Core) run(m *image) error {
 		c.print(strings.ReplaceAll(c.kernel.greeting, FirmwareName, c.firmware) + "\n")
 	}
 	c.mu.Unlock()
-	c.printk("remote processor %s is now up", c.config.Name)
+	c.printk(kmsg.Info, "remote processor %s is now up", c.config.Name)
 	return nil
 }
 
@@ -420,11 +440,11 @@ func (c *Core) halt() error {
 	delay, errno := c.stopDelay, c.stopError
 	c.mu.Unlock()
 	if err := c.drive(delay, errno); err != nil {
-		c.printk("can't stop rproc: -%d", errnoOf(err))
+		c.printk(kmsg.Error, "can't stop rproc: -%d", errnoOf(err))
 		return err
 	}
 	c.become(offline)
-	c.printk("stopped remote processor %s", c.config.Name)
+	c.printk(kmsg.Info, "stopped remote processor %s", c.config.Name)
 	return nil
 }
 
@@ -458,7 +478,7 @@ func (c *Core) handleCrash() {
 	c.crashes++
 	n := c.crashes
 	c.mu.Unlock()
-	c.printk("handling crash #%d in %s", n, c.config.Name)
+	c.printk(kmsg.Error, "handling crash #%d in %s", n, c.config.Name)
 	c.release()
 	if recovery {
 		_ = c.recover(ctx) // nobody to tell
@@ -477,7 +497,7 @@ func (c *Core) recover(ctx context.Context) error {
 	if c.is() != crashed {
 		return nil
 	}
-	c.printk("recovering %s", c.config.Name)
+	c.printk(kmsg.Error, "recovering %s", c.config.Name)
 	if err := c.halt(); err != nil {
 		return err
 	}
@@ -588,7 +608,7 @@ func (c *Core) ResetTrace() error {
 // Crash reports the core as crashed: rproc_report_crash. It returns before anything
 // comes of it. A core that is offline or has crashed already does not care.
 func (c *Core) Crash(t CrashType) {
-	c.printk("crash detected in %s: type %s", c.config.Name, t)
+	c.printk(kmsg.Error, "crash detected in %s: type %s", c.config.Name, t)
 	select {
 	case c.reports <- t:
 	default: // the work is queued already

@@ -14,13 +14,14 @@
 //	DIR/sys/kernel/debug/remoteproc/remoteprocN traceM crash recovery coredump name resource_table carveout_memories
 //	DIR/sys/module/firmware_class/parameters    path
 //	DIR/sys/firmware/devicetree/base            compatible model, a folder for each core's node
+//	DIR/dev/kmsg                                the kernel's log, see package kmsg
 //	DIR/sim/remoteprocN/control                 what the core does; reading it shows the commands
 //
 // Firmware is looked for in DIR/lib/firmware and the other folders in which the
 // kernel looks, inside of DIR; compressed firmware is not. DIR/lib/firmware, DIR/run
 // and DIR/dev are plain folders.
 //
-// Not simulated: /dev/kmsg, /dev/remoteprocN, core dumps, virtio and rpmsg devices.
+// Not simulated: /dev/remoteprocN, core dumps, virtio and rpmsg devices.
 package sysfs
 
 import (
@@ -36,6 +37,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/board"
+	"github.com/hybrid-containers/hybrid/sim/sysfs/kmsg"
 )
 
 // FirmwareName in Config.Greeting stands for the name of the firmware file.
@@ -55,6 +57,8 @@ type Config struct {
 	// StopCrashed lets a crashed core be stopped, as Linux 6.1.192 does. Without,
 	// stopping it is EINVAL, as in 6.1.176 and 6.12.95.
 	StopCrashed bool
+	// NoKmsg leaves DIR/dev/kmsg out, as if it must not be read.
+	NoKmsg bool
 	// Log, unless nil, receives the lines that the kernel would log. It is called by
 	// one goroutine at a time.
 	Log io.Writer
@@ -106,6 +110,7 @@ func (c Config) check() error {
 // Server is a mounted simulation. Its methods may be called from any goroutine.
 type Server struct {
 	cores  []*Core
+	kmsg   *kmsg.Log
 	mounts []mount
 	end    sync.Once
 	err    error // of Unmount
@@ -120,8 +125,8 @@ type mount struct {
 var ErrMounted = errors.New("something is mounted there already")
 
 // Mount serves the board under dir, and makes the folders that are missing. It
-// needs root and /dev/fuse. What a killed server left mounted on dir/sys and dir/sim
-// is unmounted first; anything else there is ErrMounted.
+// needs root and /dev/fuse. What a killed server left mounted on dir/sys, dir/sim and
+// dir/dev/kmsg is unmounted first; anything else there is ErrMounted.
 func Mount(dir string, config Config) (*Server, error) {
 	if err := config.check(); err != nil {
 		return nil, err
@@ -134,7 +139,7 @@ func Mount(dir string, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"sys", "sim"} {
+	for _, name := range []string{"sys", "sim", "dev/kmsg"} {
 		if err := clean(filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
@@ -148,6 +153,16 @@ func Mount(dir string, config Config) (*Server, error) {
 	k := &kernel{open: files.open, greeting: config.Greeting, stopCrashed: config.StopCrashed, log: config.Log}
 	k.inodes.Store(1 << 32)
 	s := &Server{}
+	log := filepath.Join(dir, "dev/kmsg")
+	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	if !config.NoKmsg {
+		if s.kmsg, err = kmsg.Mount(log); err != nil {
+			return nil, err
+		}
+		k.kmsg = s.kmsg
+	}
 	for i, p := range config.Processors {
 		s.cores = append(s.cores, newCore(k, fmt.Sprintf("remoteproc%d", i), p))
 	}
@@ -169,7 +184,10 @@ func Mount(dir string, config Config) (*Server, error) {
 // killed is unmounted: nobody answers there.
 func clean(dir string) error {
 	var stat, parent unix.Stat_t
-	err := unix.Stat(dir, &stat)
+	err := unix.Statfs(dir, new(unix.Statfs_t)) // what stat(2) says may be remembered
+	if err == nil {
+		err = unix.Stat(dir, &stat)
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return nil
@@ -205,6 +223,9 @@ func (s *Server) unmount() error {
 		c.close()
 	}
 	var errs []error
+	if s.kmsg != nil {
+		errs = append(errs, s.kmsg.Unmount())
+	}
 	for _, m := range s.mounts {
 		err := unix.Unmount(m.dir, 0)
 		if errors.Is(err, unix.EBUSY) {

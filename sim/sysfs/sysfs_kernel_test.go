@@ -5,6 +5,7 @@ package sysfs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -307,5 +308,61 @@ func TestInheritance(t *testing.T) {
 	}
 	if strings.Contains(string(out), "fuse") {
 		t.Errorf("a process that we started has\n%s", out)
+	}
+}
+
+// TestKmsg finds in the kernel's log what happened to a processor, and of which.
+func TestKmsg(t *testing.T) {
+	dir, server := mount(t, config())
+	fd, err := unix.Open(filepath.Join(dir, "dev/kmsg"), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	write(t, dir, class+"firmware", "a.elf")
+	write(t, dir, class+"state", "start")
+	server.Core(0).Crash(sysfs.FatalError)
+	var got strings.Builder
+	await(t, func() bool {
+		b := make([]byte, 8192)
+		if n, err := unix.Read(fd, b); err == nil {
+			_, text, _ := strings.Cut(string(b[:n]), ";")
+			got.WriteString(string(b[:2]) + text)
+		}
+		return strings.Count(got.String(), "now up") == 2
+	})
+	want := ""
+	for _, line := range []string{
+		"6,powering up imx-rproc", fmt.Sprintf("6,Booting fw image a.elf, size %d", len(firmware())), "6,remote processor imx-rproc is now up",
+		"3,crash detected in imx-rproc: type fatal error", "3,handling crash #1 in imx-rproc", "3,recovering imx-rproc",
+		"6,stopped remote processor imx-rproc", "6,remote processor imx-rproc is now up",
+	} {
+		want += line[:2] + "remoteproc remoteproc0: " + line[2:] + "\n SUBSYSTEM=remoteproc\n DEVICE=+remoteproc:remoteproc0\n"
+	}
+	if got.String() != want {
+		t.Errorf("the log says\n%swant\n%s", got.String(), want)
+	}
+}
+
+// TestNoKmsg serves a board whose log may not be read, in a folder that had one.
+func TestNoKmsg(t *testing.T) {
+	c := config()
+	c.NoKmsg = true
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "dev/kmsg"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := sysfs.Mount(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "dev/kmsg")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("kmsg: %v", err)
+	}
+	if err := s.Unmount(); err != nil {
+		t.Error(err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/sim/sysfs"
 )
 
 // Of two processors of a kind a container gets the first that is free, or the one
@@ -101,7 +103,7 @@ func TestExitCodes(t *testing.T) {
 		{"INT", func(int) { d.must("kill", "web", "INT") }, 0, "stopped on request"},
 		{"KILL", func(int) { d.must("kill", "web", "9") }, 137, "killed"},
 		{"KILL of one that was frozen", func(pid int) { _ = unix.Kill(pid, unix.SIGSTOP); d.must("kill", "web", "KILL") }, 137, "killed"},
-		{"crash", func(int) { d.cores[0].Crash(1) }, 139, "the firmware crashed"},
+		{"crash", func(int) { d.cores[0].Crash(1) }, 139, "the firmware crashed: crash detected in m4: type watchdog"},
 		{"stopped by hand", func(int) { d.stopByHand(0) }, 143, "remoteproc0 (m4) was stopped by somebody else: it is offline"},
 		{"KILL from outside", func(pid int) { _ = unix.Kill(pid, unix.SIGKILL) }, 137, ""},
 	} {
@@ -284,41 +286,57 @@ func TestCrashWhileKilled(t *testing.T) {
 	}
 }
 
-// The firmware's output is the container's, as its engine gave it.
+// The firmware's output is the container's, as its engine gave it. A crash is seen at
+// once where the kernel's log may be read, and soon where it may not.
 func TestStandardOutput(t *testing.T) {
-	d := newDesk(t)
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	for name, c := range map[string]struct {
+		noKmsg bool
+		within time.Duration
+		last   string
+	}{
+		"with /dev/kmsg":    {false, 100 * time.Millisecond, "hybrid: the firmware crashed: crash detected in m4: type watchdog\n"},
+		"without /dev/kmsg": {true, 250 * time.Millisecond, "hybrid: the firmware crashed\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDeskWith(t, func(config *sysfs.Config) { config.NoKmsg = c.noKmsg })
+			read, write, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer read.Close()
+			pid := d.createWith("web", write)
+			write.Close()
+			d.must("start", "web")
+			lines := bufio.NewReader(read)
+			if line, err := lines.ReadString('\n'); line != greeting+"\n" {
+				t.Errorf("the engine reads %q, %v", line, err)
+			}
+			if err := d.cores[0].Trace("more\n"); err != nil {
+				t.Fatal(err)
+			}
+			if line, err := lines.ReadString('\n'); line != "more\n" {
+				t.Errorf("the engine reads %q, %v", line, err)
+			}
+			start := time.Now()
+			d.cores[0].Crash(1)
+			if code := d.end(pid); code != 139 {
+				t.Errorf("exit code %d", code)
+			}
+			took := time.Since(start)
+			t.Logf("from the crash to the exit: %v", took.Round(100*time.Microsecond))
+			if took > c.within {
+				t.Errorf("it took %v", took)
+			}
+			var rest bytes.Buffer
+			if _, err := rest.ReadFrom(lines); err != nil || rest.String() != c.last {
+				t.Errorf("the engine reads %q, %v", rest.String(), err)
+			}
+			if log := d.try("logs", "web"); log.out != greeting+"\nmore\n" || log.err != c.last {
+				t.Errorf("log %+v", log)
+			}
+			d.must("delete", "web")
+		})
 	}
-	defer read.Close()
-	pid := d.createWith("web", write)
-	write.Close()
-	d.must("start", "web")
-	lines := bufio.NewReader(read)
-	if line, err := lines.ReadString('\n'); line != greeting+"\n" {
-		t.Errorf("the engine reads %q, %v", line, err)
-	}
-	if err := d.cores[0].Trace("more\n"); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := lines.ReadString('\n'); line != "more\n" {
-		t.Errorf("the engine reads %q, %v", line, err)
-	}
-	start := time.Now()
-	d.cores[0].Crash(1)
-	if code := d.end(pid); code != 139 {
-		t.Errorf("exit code %d", code)
-	}
-	t.Logf("from the crash to the exit without /dev/kmsg: %v", time.Since(start).Round(100*time.Microsecond))
-	var rest bytes.Buffer
-	if _, err := rest.ReadFrom(lines); err != nil || rest.String() != "hybrid: the firmware crashed\n" {
-		t.Errorf("the engine reads %q, %v", rest.String(), err)
-	}
-	if log := d.try("logs", "web"); log.out != greeting+"\nmore\n" || log.err != "hybrid: the firmware crashed\n" {
-		t.Errorf("log %+v", log)
-	}
-	d.must("delete", "web")
 }
 
 // An engine that went away, or does not read, keeps no crash from being seen.
@@ -415,7 +433,7 @@ func TestMonitorProcess(t *testing.T) {
 	for fd, to := range descriptors(t, pid) {
 		want := map[int]string{0: "^/dev/null$", 1: "^/dev/null$", 2: "^/dev/null$", 3: "/run/hybrid/processors/remoteproc0.lock$", 5: "^socket:"}[fd]
 		if fd == 4 || fd > 5 {
-			want = `^anon_inode:|/trace0$|/state$|/console.log$|^/sys/fs/cgroup/`
+			want = `^anon_inode:|/trace0$|/state$|/console.log$|/dev/kmsg$|^/sys/fs/cgroup/`
 		}
 		if !regexp.MustCompile(want).MatchString(to) || want == "" {
 			t.Errorf("descriptor %d is %s", fd, to)

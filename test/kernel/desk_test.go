@@ -37,10 +37,16 @@ const traceSize = 600 << 10
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
+	return newDeskWith(t, func(*sysfs.Config) {})
+}
+
+// newDeskWith is newDesk with another simulation.
+func newDeskWith(t *testing.T, change func(*sysfs.Config)) *desk {
+	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	w, err := newSimulated(t.TempDir(), "m4-0", "m4-1")
+	w, err := newSimulated(t.TempDir(), change, "m4-0", "m4-1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,12 +19,14 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/hybrid-containers/hybrid/sim/sysfs"
 )
 
 // TestSimulated runs the scripts on the simulation.
 func TestSimulated(t *testing.T) {
 	dir := t.TempDir()
-	w, err := newSimulated(dir, "m4")
+	w, err := newSimulated(dir, func(*sysfs.Config) {}, "m4")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,8 +38,8 @@ type simulated struct {
 	env    []string
 }
 
-// newSimulated serves a board with a processor for each node's name.
-func newSimulated(dir string, nodes ...string) (*simulated, error) {
+// newSimulated serves a board with a processor for each node's name, as changed.
+func newSimulated(dir string, change func(*sysfs.Config), nodes ...string) (*simulated, error) {
 	b, err := board.Lookup("qemu-virt")
 	if err != nil {
 		return nil, err
@@ -50,12 +50,14 @@ func newSimulated(dir string, nodes ...string) (*simulated, error) {
 			Name: "m4", NodeName: node, Compatible: []string{"st,stm32mp1-m4"}, Memory: b.Cores[0].Memory,
 		})
 	}
-	server, err := sysfs.Mount(dir, sysfs.Config{
+	config := sysfs.Config{
 		Compatible: []string{"hybrid,qemu-virt", "linux,dummy-virt"},
 		Model:      "hybrid virtual board",
 		Processors: processors,
 		Greeting:   greeting,
-	})
+	}
+	change(&config)
+	server, err := sysfs.Mount(dir, config)
 	if err != nil {
 		return nil, err
 	}
