@@ -136,7 +136,7 @@ $(FETCHED): $(HYBRID_ENGINES)/%:
 test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated and on virtual boards (root, QEMU)
 	@echo "==> virtual board: what it boots is kept in $(CACHE)"
 	@bin/hybrid-sim fetch
-	@$(SUDO) $(GOTESTSUM) -count=1 -tags kernel -timeout 20m ./sim/... ./runtime/... ./test/kernel/...
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags kernel -timeout 20m ./sim/... ./cmd/hybrid-sim/... ./runtime/... ./test/kernel/...
 
 .PHONY: fuzz
 fuzz: ## Fuzz each parser of foreign bytes for FUZZTIME (30s)

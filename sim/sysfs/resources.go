@@ -72,8 +72,8 @@ func handle(table []byte, memories []board.Region) (resources, error) {
 				r.carveouts = append(r.carveouts, c)
 			}
 		case typeDevmem:
-			// only for cores behind an IOMMU, which none of those here is
-			return r, errorf(unix.EINVAL, "devmem rsc without an IOMMU")
+			// only for cores behind an IOMMU, which none of those here is; the kernel says nothing
+			return r, fmt.Errorf("devmem rsc without an IOMMU: %w", unix.EINVAL)
 		case typeTrace:
 			if len(b) < traceSize {
 				return r, errorf(unix.EINVAL, "trace rsc is truncated")

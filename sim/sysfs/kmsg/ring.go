@@ -100,10 +100,10 @@ func (r *ring) read(to *reader, offset int64, size int) ([]byte, error) {
 	if next == nil {
 		return nil, unix.EAGAIN
 	}
-	if len(next.text) > size {
-		return nil, unix.EINVAL
-	}
 	to.position = next.at + int64(len(next.text))
+	if len(next.text) > size {
+		return nil, unix.EINVAL // and it is lost
+	}
 	to.file = offset + int64(len(next.text))
 	return next.text, nil
 }

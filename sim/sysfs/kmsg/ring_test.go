@@ -34,7 +34,7 @@ func TestRing(t *testing.T) {
 		steps  []step
 	}{
 		"opened before": {early, []step{{0, 0, "", unix.EPIPE, in}, {0, 0, "c", nil, in}, {10, 0, "d", nil, in}, {20, 0, "e", nil, in}, {30, 0, "f", nil, 0}, {40, 0, "", unix.EAGAIN, 0}}},
-		"opened after":  {r.open(), []step{{0, 5, "", unix.EINVAL, in}, {0, 10, "c", nil, in}, {10, 0, "d", nil, in}}},
+		"opened after":  {r.open(), []step{{0, 5, "", unix.EINVAL, in}, {0, 10, "d", nil, in}, {10, 0, "e", nil, in}}},
 		"from the end":  {r.open(), []step{{60, 0, "", unix.EAGAIN, 0}, {0, 0, "c", nil, in}}},
 		"from what was": {r.open(), []step{{10, 0, "", unix.EPIPE, in}, {10, 0, "c", nil, in}}},
 		"from between":  {r.open(), []step{{45, 0, "f", nil, 0}}},

@@ -87,25 +87,26 @@ func parse(out string) map[string]result {
 	for _, f := range list {
 		names[strings.ReplaceAll(f.name, " ", "_")] = f.name
 	}
-	results := map[string]result{}
-	var current strings.Builder
+	name := func(rewritten string) string {
+		rewritten = strings.TrimPrefix(rewritten, "TestFacts/")
+		if name, ok := names[rewritten]; ok {
+			return name
+		}
+		return rewritten
+	}
+	results, output, running := map[string]result{}, map[string]string{}, ""
 	for line := range strings.Lines(out) {
-		if strings.HasPrefix(line, "=== RUN") {
-			current.Reset()
-			continue
-		}
 		fields := strings.Fields(line)
-		if len(fields) < 3 || fields[0] != "---" || !strings.HasPrefix(fields[2], "TestFacts/") {
-			current.WriteString(line)
-			continue
+		switch {
+		case len(fields) == 3 && fields[0] == "===":
+			running = name(fields[2])
+		case len(fields) >= 3 && fields[0] == "---":
+			if strings.HasPrefix(fields[2], "TestFacts/") {
+				results[name(fields[2])] = result{fields[1] == "PASS:", output[name(fields[2])]}
+			}
+		default:
+			output[running] += line
 		}
-		rewritten := strings.TrimPrefix(fields[2], "TestFacts/")
-		name, ok := names[rewritten]
-		if !ok {
-			name = rewritten
-		}
-		results[name] = result{fields[1] == "PASS:", current.String()}
-		current.Reset()
 	}
 	return results
 }

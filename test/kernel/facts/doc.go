@@ -16,6 +16,6 @@
 // What the tests need of a world is its files: sysfs, debugfs and /lib/firmware.
 //
 // Not yet in the list: processors that a boot loader started (detached, attached),
-// what firmware does when it really runs (a crash by itself, rpmsg), core dumps, the
-// kernel's log, /dev/remoteprocN, a signal during a write, compressed firmware.
+// what firmware does when it really runs (a crash by itself, rpmsg), core dumps,
+// /dev/remoteprocN, a signal during a write, compressed firmware.
 package facts

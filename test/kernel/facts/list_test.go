@@ -5,6 +5,7 @@ package facts
 import (
 	"debug/elf"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -231,6 +232,44 @@ var list = []fact{
 		write("coredump", "enabled"), reads("coredump", "enabled\n"), write("coredump", "inline\n"), reads("coredump", "inline\n"), reads(debug+"coredump", "inline\n"),
 		write("coredump", "disabled"), reads("coredump", "disabled\n"), refuse("coredump", "default", syscall.EINVAL), refuse("coredump", "", 0),
 	}},
+
+	// the kernel's log
+	{"the log of a start and a stop", []step{
+		put(library+"facts.elf", good("").Bytes()), write("firmware", "facts.elf"),
+		logs([]string{
+			"6 powering up m4", fmt.Sprintf("6 Booting fw image facts.elf, size %d", len(good("").Bytes())), "6 remote processor m4 is now up",
+			"6 stopped remote processor m4",
+		}, write("state", "start"), write("state", "start"), write("state", "stop"), write("state", "stop")),
+	}},
+	{"the log of a missing file", []step{write("firmware", "missing.elf"), logs([]string{
+		"6 powering up m4", "4 Direct firmware load for missing.elf failed with error -2", "3 request_firmware failed: -2", "3 Boot failed: -2",
+	}, refuse("state", "start", syscall.ENOENT))}},
+	{"the log of a bad ELF file", []step{put(library+"facts.elf", []byte("no firmware, but a file")), write("firmware", "facts.elf"), logs([]string{
+		"6 powering up m4", "3 Image is too small", "3 Boot failed: -22",
+	}, refuse("state", "start", syscall.EINVAL))}},
+	{"the log of a bad segment", []step{put(library+"facts.elf", broken(program(1)+12, 0x10000000)), write("firmware", "facts.elf"), logs([]string{
+		"6 powering up m4", fmt.Sprintf("6 Booting fw image facts.elf, size %d", len(broken(0, 0x464c457f))), "3 bad phdr da 0x10000000 mem 0x100",
+		"3 Failed to load program segments: -22", "3 Boot failed: -22",
+	}, refuse("state", "start", syscall.EINVAL))}},
+	{"the log of a bad resource table", []step{put(library+"facts.elf", with(elftest.Table(elftest.DevMem(0x10000000, 16, "device")))), write("firmware", "facts.elf"), logs([]string{
+		"6 powering up m4", fmt.Sprintf("6 Booting fw image facts.elf, size %d", len(with(elftest.Table(elftest.DevMem(0x10000000, 16, "device"))))),
+		"3 Failed to process resources: -22", "3 Boot failed: -22",
+	}, refuse("state", "start", syscall.EINVAL))}},
+	{"the log of a missing resource table", []step{put(library+"facts.elf", with(nil)), write("firmware", "facts.elf"), logs([]string{
+		"6 powering up m4", fmt.Sprintf("6 Booting fw image facts.elf, size %d", len(with(nil))), "4 no resource table found for this firmware",
+		"6 remote processor m4 is now up",
+	}, write("state", "start"))}},
+	{"the log of a crash", []step{boot(good("").Bytes()), write("recovery", "disabled"), logs([]string{
+		"3 crash detected in m4: type fatal error", "3 handling crash #N in m4",
+	}, write(debug+"crash", "2"), becomes("state", "crashed\n"))}},
+	{"the log of a crash and its recovery", []step{boot(good("").Bytes()), logs([]string{
+		"3 crash detected in m4: type mmufault", "3 handling crash #N in m4", "3 recovering m4", "6 stopped remote processor m4", "6 remote processor m4 is now up",
+	}, write(debug+"crash", "0"))}},
+	{"the log of words that are none", []step{logs([]string{
+		"3 Unrecognised option: bogus", `3 Unrecognised option: \x5ca\x0ab\xc3\xa4`, "3 Invalid coredump configuration",
+	}, refuse("state", "bogus", syscall.EINVAL), refuse("state", "\\a\nb\u00e4", syscall.EINVAL), refuse("coredump", "bogus", syscall.EINVAL))}},
+	{"every reader of the log has its own place", []step{readers}},
+	{"poll on the log wakes for a crash", []step{boot(good("").Bytes()), wakes}},
 
 	// debugfs
 	{"recovery in debugfs takes beginnings of words", []step{
