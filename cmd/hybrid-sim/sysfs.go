@@ -13,8 +13,9 @@ import (
 )
 
 func sysfsCommand() *cobra.Command {
-	var name, greeting string
-	var verbose, noKmsg bool
+	var name, greeting, booted string
+	var verbose, noKmsg, detached bool
+	var processors int
 	cmd := &cobra.Command{
 		Use:   "sysfs [flags] DIR",
 		Short: "Serve a board's remote processors as files, until interrupted",
@@ -41,8 +42,14 @@ served, 2 for usage errors.`,
 			if err != nil {
 				return usageError(err)
 			}
-			config := sysfs.Of(b)
+			if processors < 1 {
+				return usageError(fmt.Errorf("--processors=%d: at least one of each kind", processors))
+			}
+			config := sysfs.Of(b).Times(processors)
 			config.Greeting, config.NoKmsg = greeting, noKmsg
+			if err := boot(&config, detached, booted); err != nil {
+				return err
+			}
 			if verbose {
 				config.Log = os.Stderr
 			}
@@ -64,8 +71,33 @@ served, 2 for usage errors.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&name, "board", "b", "imx8m-mini", "simulate this `board` of the catalogue")
+	f.IntVarP(&processors, "processors", "n", 1, "let the board have `n` processors of each kind")
+	f.BoolVar(&detached, "detached", false, "let a boot loader have started the cores: they are detached")
+	f.StringVar(&booted, "booted", "", "let a boot loader have started this firmware `file` on the cores; implies --detached")
 	f.StringVar(&greeting, "greeting", "", "let firmware print this `line` when it boots; "+sysfs.FirmwareName+" is its name")
 	f.BoolVar(&noKmsg, "no-kmsg", false, "leave DIR/dev/kmsg out, as where it may not be read")
 	f.BoolVarP(&verbose, "verbose", "v", false, "show the kernel's log on standard error")
 	return cmd
+}
+
+// bootedTrace is the size of the trace buffer of firmware of which nothing is known.
+const bootedTrace = 4096
+
+// boot does what a boot loader does that starts the cores.
+func boot(config *sysfs.Config, detached bool, file string) error {
+	if !detached && file == "" {
+		return nil
+	}
+	var firmware []byte
+	if file != "" {
+		var err error
+		if firmware, err = os.ReadFile(file); err != nil {
+			return &exitError{exitBoard, fmt.Errorf("firmware of the boot loader: %w", err)}
+		}
+	}
+	for i := range config.Processors {
+		p := &config.Processors[i]
+		p.Attached, p.Booted, p.AttachedTrace = true, firmware, bootedTrace
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -63,37 +64,56 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestSysfs serves a board until it is interrupted.
+// TestSysfs serves boards until it is interrupted.
 func TestSysfs(t *testing.T) {
-	dir := t.TempDir()
-	ctx, interrupt := context.WithCancel(t.Context())
-	defer interrupt()
-	out, ready := io.Pipe()
-	cmd := root()
-	cmd.SetArgs([]string{"sysfs", "--board", "imx8m-mini", dir})
-	cmd.SetOut(ready)
-	end := make(chan error, 1)
-	go func() { end <- cmd.ExecuteContext(ctx) }()
+	for name, c := range map[string]struct {
+		args   []string
+		says   string
+		states []string
+		log    bool
+	}{
+		"a board":            {[]string{"--board", "imx8m-mini"}, "imx8m-mini (imx8mm-cm4)", []string{"offline"}, true},
+		"without a log":      {[]string{"--no-kmsg"}, "imx8m-mini (imx8mm-cm4)", []string{"offline"}, false},
+		"several, detached":  {[]string{"-b", "imx8mm-evk", "-n", "2", "--detached"}, "imx8m-mini (imx8mm-cm4-0, imx8mm-cm4-1)", []string{"detached", "detached"}, true},
+		"two kinds of cores": {[]string{"-b", "am642-evm"}, "am642-evm (am64-r5f, am64-m4fss)", []string{"offline", "offline"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			out, ready := io.Pipe()
+			cmd := root()
+			cmd.SetArgs(append(append([]string{"sysfs"}, c.args...), dir))
+			cmd.SetOut(ready)
+			end := make(chan error, 1)
+			go func() { end <- cmd.ExecuteContext(ctx) }()
 
-	b := make([]byte, 256)
-	n, err := out.Read(b)
-	if want := "imx8m-mini (imx8mm-cm4) at " + dir + "\n"; string(b[:n]) != want || err != nil {
-		t.Fatalf("says %q, %v; want %q", b[:n], err, want)
-	}
-	state, err := os.ReadFile(filepath.Join(dir, "sys/class/remoteproc/remoteproc0/state"))
-	if string(state) != "offline\n" || err != nil {
-		t.Errorf("state %q, %v", state, err)
-	}
-	interrupt()
-	select {
-	case err := <-end:
-		if err != nil {
-			t.Errorf("ended with %v", err)
-		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("does not end")
-	}
-	if mounts, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(mounts), dir) {
-		t.Error("still mounted")
+			b := make([]byte, 256)
+			n, err := out.Read(b)
+			if want := c.says + " at " + dir + "\n"; string(b[:n]) != want || err != nil {
+				t.Errorf("says %q, %v; want %q", b[:n], err, want)
+			}
+			for i, want := range c.states {
+				state, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("sys/class/remoteproc/remoteproc%d/state", i)))
+				if string(state) != want+"\n" || err != nil {
+					t.Errorf("state %d is %q, %v", i, state, err)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(dir, "dev/kmsg")); (err == nil) != c.log {
+				t.Errorf("kmsg: %v", err)
+			}
+			interrupt()
+			select {
+			case err := <-end:
+				if err != nil {
+					t.Errorf("ended with %v", err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatal("does not end")
+			}
+			if mounts, _ := os.ReadFile("/proc/self/mounts"); strings.Contains(string(mounts), dir) {
+				t.Error("still mounted")
+			}
+		})
 	}
 }

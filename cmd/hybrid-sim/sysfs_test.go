@@ -6,7 +6,7 @@ import (
 )
 
 func TestSysfsUsage(t *testing.T) {
-	for _, args := range [][]string{{"sysfs"}, {"sysfs", "a", "b"}, {"sysfs", "--no-such-flag", "a"}, {"sysfs", "--board", "no-such-board", "a"}} {
+	for _, args := range [][]string{{"sysfs"}, {"sysfs", "a", "b"}, {"sysfs", "--no-such-flag", "a"}, {"sysfs", "--board", "no-such-board", "a"}, {"sysfs", "--processors", "0", "a"}} {
 		cmd := root()
 		cmd.SetArgs(args)
 		cmd.SetOut(io.Discard)

@@ -1,6 +1,7 @@
 package sysfs
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/hybrid-containers/hybrid/board"
@@ -25,5 +26,23 @@ func Of(b *board.Board) Config {
 			Name: node, NodeName: node, Compatible: []string{core.Compatible}, Memory: memory,
 		})
 	}
+	return c
+}
+
+// Times is the configuration with n of each processor, which differ in their nodes'
+// names: m4-0, m4-1, and so on.
+func (c Config) Times(n int) Config {
+	if n == 1 {
+		return c
+	}
+	var processors []Processor
+	for _, p := range c.Processors {
+		node := p.NodeName
+		for i := range n {
+			p.NodeName = fmt.Sprintf("%s-%d", node, i)
+			processors = append(processors, p)
+		}
+	}
+	c.Processors = processors
 	return c
 }

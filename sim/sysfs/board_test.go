@@ -27,3 +27,20 @@ func TestOf(t *testing.T) {
 		}
 	}
 }
+
+func TestTimes(t *testing.T) {
+	b, err := board.Lookup("am642-evm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Of(b).Times(2)
+	if err := c.check(); err != nil || len(c.Processors) != 4 {
+		t.Fatalf("%+v, %v", c.Processors, err)
+	}
+	if a, b := c.Processors[0], c.Processors[1]; a.Name != b.Name || a.NodeName != a.Name+"-0" || b.NodeName != a.Name+"-1" {
+		t.Errorf("%+v, %+v", a, b)
+	}
+	if len(Of(b).Times(1).Processors) != 2 {
+		t.Error("one time is not what it was")
+	}
+}

@@ -95,6 +95,7 @@ type Core struct {
 	coredump string
 	crashes  int
 
+	booted    []byte // resource table of what a boot loader started, nil without one
 	table     []byte // of the loaded firmware, nil without one
 	traces    []*trace
 	carveouts []board.Region // what device addresses may mean, while loaded
@@ -115,6 +116,9 @@ func newCore(k *kernel, instance string, p Processor) *Core {
 	}
 	if p.Attached {
 		c.state = detached
+		if p.AttachedTrace > 0 && len(p.Memory) > 0 {
+			c.booted = traceTable(uint32(p.Memory[0].Start), p.AttachedTrace)
+		}
 	}
 	c.worker.Go(c.handleCrashes)
 	return c
@@ -258,16 +262,23 @@ func (c *Core) detach(ctx context.Context) error {
 	return nil
 }
 
+// preload is what a boot loader does that starts the core before Linux.
+func (c *Core) preload(firmware []byte) error {
+	m, err := parse(firmware)
+	if err != nil {
+		return err
+	}
+	if c.booted, _, err = m.table(); err != nil {
+		return err
+	}
+	c.carveouts = c.config.Memory
+	defer c.unload()
+	return m.segments(c.load)
+}
+
 // attach is rproc_attach: the firmware is there, and so is its resource table.
 func (c *Core) attach() error {
-	var table []byte
-	if size := c.config.AttachedTrace; size > 0 {
-		if len(c.config.Memory) == 0 {
-			return errorf(unix.EINVAL, "no memory for the trace buffer of the attached firmware")
-		}
-		table = traceTable(uint32(c.config.Memory[0].Start), size)
-	}
-	if err := c.claim(table); err != nil {
+	if err := c.claim(c.booted); err != nil {
 		c.unload()
 		return err
 	}

@@ -80,6 +80,9 @@ type Processor struct {
 	Firmware string
 	// Attached says that a boot loader started the core: its state is detached.
 	Attached bool
+	// Booted is the ELF file that the boot loader started. Empty is firmware of which
+	// nobody knows more than AttachedTrace says.
+	Booted []byte
 	// AttachedTrace is the size in bytes of the trace buffer of the firmware that the
 	// boot loader started, at the start of the first memory; 0 is none.
 	AttachedTrace uint32
@@ -164,7 +167,13 @@ func Mount(dir string, config Config) (*Server, error) {
 		k.kmsg = s.kmsg
 	}
 	for i, p := range config.Processors {
-		s.cores = append(s.cores, newCore(k, fmt.Sprintf("remoteproc%d", i), p))
+		c := newCore(k, fmt.Sprintf("remoteproc%d", i), p)
+		s.cores = append(s.cores, c)
+		if p.Attached && len(p.Booted) > 0 {
+			if err := c.preload(p.Booted); err != nil {
+				return nil, errors.Join(fmt.Errorf("processor %d (%s): firmware of the boot loader: %w", i, p.Name, err), s.Unmount())
+			}
+		}
 	}
 	for _, m := range []struct {
 		name string

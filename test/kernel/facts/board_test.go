@@ -15,19 +15,29 @@ import (
 
 // TestVirtualBoard runs the list on the kernel of the virtual board: the same test
 // binary, built for it. Every fact must pass there by name.
-func TestVirtualBoard(t *testing.T) {
+func TestVirtualBoard(t *testing.T) { onBoard(t, list, "TestFacts", vm.Config{}) }
+
+// TestVirtualBoardBooted does so with a core that a boot loader started.
+func TestVirtualBoardBooted(t *testing.T) {
+	booted := filepath.Join(t.TempDir(), "booted.elf")
+	if err := os.WriteFile(booted, bootedFirmware, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	onBoard(t, bootedList, "TestBooted", vm.Config{Booted: booted})
+}
+
+func onBoard(t *testing.T, list []fact, test string, config vm.Config) {
 	dir := t.TempDir()
 	build(t, "test", "-c", "-tags", "kernel", "-o", filepath.Join(dir, "facts.test"), ".")
 	build(t, "build", "-o", filepath.Join(dir, "hybrid-sim-guest"), "../../../cmd/hybrid-sim-guest")
 
-	linux, err := vm.Start(t.Context(), vm.Config{
-		GuestInit: filepath.Join(dir, "hybrid-sim-guest"),
-		Shares: []vm.Share{
-			{Host: dir, Guest: "/facts", ReadOnly: true},
-			{Host: os.Getenv("FACTS_FIRMWARE"), Guest: "/elfs", ReadOnly: true},
-		},
-		Progress: os.Stderr,
-	})
+	config.GuestInit = filepath.Join(dir, "hybrid-sim-guest")
+	config.Shares = []vm.Share{
+		{Host: dir, Guest: "/facts", ReadOnly: true},
+		{Host: os.Getenv("FACTS_FIRMWARE"), Guest: "/elfs", ReadOnly: true},
+	}
+	config.Progress = os.Stderr
+	linux, err := vm.Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,12 +47,12 @@ func TestVirtualBoard(t *testing.T) {
 		}
 	})
 	var out bytes.Buffer
-	c := linux.Command(t.Context(), "/facts/facts.test", "-test.v", "-test.run=^TestFacts$")
+	c := linux.Command(t.Context(), "/facts/facts.test", "-test.v", "-test.run=^"+test+"$")
 	c.Env = []string{"FACTS_WORLD=kernel", "FACTS_FIRMWARE=/elfs"}
 	c.Stdout, c.Stderr = &out, &out
 	runErr := c.Run()
 
-	results := parse(out.String())
+	results := parse(out.String(), list, test)
 	if len(results) < len(list) {
 		t.Errorf("on the board: %v, after %d of %d facts\n%s", runErr, len(results), len(list), tail(out.String(), 20))
 	}
@@ -82,13 +92,13 @@ type result struct {
 }
 
 // parse reads the output of -test.v: what each fact wrote, and how it ended.
-func parse(out string) map[string]result {
+func parse(out string, list []fact, test string) map[string]result {
 	names := map[string]string{} // as the testing package rewrites them
 	for _, f := range list {
 		names[strings.ReplaceAll(f.name, " ", "_")] = f.name
 	}
 	name := func(rewritten string) string {
-		rewritten = strings.TrimPrefix(rewritten, "TestFacts/")
+		rewritten = strings.TrimPrefix(rewritten, test+"/")
 		if name, ok := names[rewritten]; ok {
 			return name
 		}
@@ -101,7 +111,7 @@ func parse(out string) map[string]result {
 		case len(fields) == 3 && fields[0] == "===":
 			running = name(fields[2])
 		case len(fields) >= 3 && fields[0] == "---":
-			if strings.HasPrefix(fields[2], "TestFacts/") {
+			if strings.HasPrefix(fields[2], test+"/") {
 				results[name(fields[2])] = result{fields[1] == "PASS:", output[name(fields[2])]}
 			}
 		default:

@@ -15,7 +15,8 @@
 //
 // What the tests need of a world is its files: sysfs, debugfs and /lib/firmware.
 //
-// Not yet in the list: processors that a boot loader started (detached, attached),
-// what firmware does when it really runs (a crash by itself, rpmsg), core dumps,
-// /dev/remoteprocN, a signal during a write, compressed firmware.
+// A second, shorter list is for cores that a boot loader started.
+//
+// Not yet in the lists: what firmware does when it really runs (a crash by itself,
+// rpmsg), core dumps, /dev/remoteprocN, a signal during a write, compressed firmware.
 package facts

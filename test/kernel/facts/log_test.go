@@ -62,7 +62,8 @@ func (l log) poll(wait time.Duration) bool {
 const properties = " SUBSYSTEM=remoteproc\n DEVICE=+remoteproc:remoteproc0\n"
 
 // next is the next record about the processor as "LEVEL text", empty if none came.
-// What Debian's kernel adds of its own about firmware files is left out.
+// What Debian's kernel adds of its own about firmware files is left out, and what the
+// driver says of firmware that does not talk to it.
 func (l log) next(wait time.Duration) string {
 	l.t.Helper()
 	for deadline := time.Now().Add(wait); ; {
@@ -79,7 +80,7 @@ func (l log) next(wait time.Duration) string {
 		head, body, _ := strings.Cut(record, ";")
 		text, about, _ := strings.Cut(body, "\n")
 		text, ok := strings.CutPrefix(text, "remoteproc remoteproc0: ")
-		if !ok || strings.HasPrefix(text, "firmware: ") {
+		if !ok || strings.HasPrefix(text, "firmware: ") || strings.HasPrefix(text, "warning: remote FW ") {
 			continue
 		}
 		if about != properties {

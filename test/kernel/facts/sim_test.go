@@ -16,11 +16,17 @@ import (
 // virtual board is. There the list needs no simulation.
 
 func init() {
-	worlds["sim"] = func(t *testing.T) *world { return simWorld(t, false) }
+	worlds["sim"] = func(t *testing.T, booted bool) *world {
+		return simWorld(t, func(c *sysfs.Config) {
+			if booted {
+				c.Processors[0].Attached, c.Processors[0].Booted = true, bootedFirmware
+			}
+		})
+	}
 }
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
+	code, err := runAll(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -28,8 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// run builds the real firmware, unless FACTS_FIRMWARE says where it is.
-func run(m *testing.M) (int, error) {
+// runAll builds the real firmware, unless FACTS_FIRMWARE says where it is.
+func runAll(m *testing.M) (int, error) {
 	if os.Getenv("FACTS_FIRMWARE") == "" {
 		dir, err := os.MkdirTemp("", "facts-firmware-")
 		if err != nil {
@@ -49,18 +55,19 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// simWorld is a simulation of the virtual board, mounted for one fact.
-func simWorld(t *testing.T, stopCrashed bool) *world {
+// simWorld is a simulation of the virtual board, changed and mounted for one fact.
+func simWorld(t *testing.T, change func(*sysfs.Config)) *world {
 	dir := t.TempDir()
-	server, err := sysfs.Mount(dir, sysfs.Config{
+	config := sysfs.Config{
 		Compatible: []string{"hybrid,qemu-virt", "linux,dummy-virt"},
 		Model:      "hybrid virtual board",
 		Processors: []sysfs.Processor{{
 			Name: "m4", NodeName: "m4", Compatible: []string{"st,stm32mp1-m4"},
 			Memory: []board.Region{{Name: "mcuram", Start: memory, Size: memorySize}},
 		}},
-		StopCrashed: stopCrashed,
-	})
+	}
+	change(&config)
+	server, err := sysfs.Mount(dir, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +83,6 @@ func simWorld(t *testing.T, stopCrashed bool) *world {
 // cores.
 func TestNewerKernel(t *testing.T) {
 	for _, f := range list {
-		t.Run(f.name, func(t *testing.T) { steps(t, simWorld(t, true), f.steps...) })
+		t.Run(f.name, func(t *testing.T) { steps(t, simWorld(t, func(c *sysfs.Config) { c.StopCrashed = true }), f.steps...) })
 	}
 }

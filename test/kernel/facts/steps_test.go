@@ -231,7 +231,8 @@ func (w *world) tidy() error {
 	return errors.Join(errs...)
 }
 
-// reset brings the processor back to how it was found: offline, with recovery.
+// reset brings the processor back to how it was found: offline or detached, with
+// recovery.
 func (w *world) reset() error {
 	for range 10 {
 		state, err := w.read("state")
@@ -242,6 +243,10 @@ func (w *world) reset() error {
 		case "offline\n":
 			return errors.Join(w.write("recovery", "enabled"), w.write("coredump", "disabled"),
 				w.write("firmware", "rproc-m4-fw"), w.write(parameter, "\x00"))
+		case "detached\n":
+			return errors.Join(w.write("recovery", "enabled"), w.write("coredump", "disabled"))
+		case "attached\n":
+			err = w.write("state", "detach")
 		case "crashed\n":
 			err = w.write("recovery", "recover")
 		default:

@@ -8,12 +8,17 @@ import (
 	"testing"
 )
 
-// worlds opens the world of this name. Each gives a new one for every fact, or the
-// same one reset, and a function that ends the fact's use of it.
-var worlds = map[string]func(t *testing.T) *world{"kernel": kernelWorld}
+// worlds opens the world of this name, offline or with firmware that a boot loader
+// started. Each gives a new one for every fact, or the same one reset.
+var worlds = map[string]func(t *testing.T, booted bool) *world{"kernel": kernelWorld}
 
 // TestFacts runs the list in the world FACTS_WORLD: sim, if it is not set.
-func TestFacts(t *testing.T) {
+func TestFacts(t *testing.T) { run(t, list, false) }
+
+// TestBooted runs the list of what is so for cores that a boot loader started.
+func TestBooted(t *testing.T) { run(t, bootedList, true) }
+
+func run(t *testing.T, list []fact, booted bool) {
 	name := os.Getenv("FACTS_WORLD")
 	if name == "" {
 		name = "sim"
@@ -28,12 +33,13 @@ func TestFacts(t *testing.T) {
 			t.Fatalf("two facts are called %q", f.name)
 		}
 		seen[f.name] = true
-		t.Run(f.name, func(t *testing.T) { steps(t, open(t), f.steps...) })
+		t.Run(f.name, func(t *testing.T) { steps(t, open(t, booted), f.steps...) })
 	}
 }
 
-// kernelWorld is the machine that the test runs on.
-func kernelWorld(t *testing.T) *world {
+// kernelWorld is the machine that the test runs on. What a boot loader has started is
+// so already, or is not.
+func kernelWorld(t *testing.T, _ bool) *world {
 	w := &world{root: "/", elfs: os.Getenv("FACTS_FIRMWARE")}
 	if w.elfs == "" {
 		t.Fatal("FACTS_FIRMWARE does not say where hello_world.elf is")
