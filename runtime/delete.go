@@ -76,7 +76,7 @@ func (r *Runtime) end(c *container, force bool) error {
 func (c *container) wait(timeout time.Duration) error {
 	h, err := c.Monitor.Open()
 	if err != nil {
-		return nil //nolint:nilerr // it has ended meanwhile
+		return nil // it has ended meanwhile
 	}
 	defer h.Close()
 	if !h.Wait(timeout) {

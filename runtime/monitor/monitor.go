@@ -87,8 +87,8 @@ type monitor struct {
 	requests  <-chan os.Signal
 	device    *remoteproc.Device // keeps shutdown-on-release alive
 	state     *remoteproc.Watch
-	refused   *os.File           // who asked for a start that failed
-	log       *remoteproc.Log    // the kernel's, since before create was told that we are ready; nil where it may not be read
+	refused   *os.File        // who asked for a start that failed
+	log       *remoteproc.Log // the kernel's, since before create was told that we are ready; nil where it may not be read
 }
 
 // begin takes over from create. Without a monitor the int is the exit code.
