@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -91,16 +92,15 @@ func (r *Runtime) dir(id string) string { return filepath.Join(r.Root, id) }
 // sweep finishes what killed commands left: processors without a monitor, folders
 // half made or half removed. What it cannot finish now stays for the next one.
 func (r *Runtime) sweep() {
-	for _, pattern := range []string{makingPrefix + "*", removingPrefix + "*"} {
-		dirs, err := filepath.Glob(filepath.Join(r.Root, pattern))
-		if err != nil {
-			continue // only a pattern that makes no sense
+	entries, _ := os.ReadDir(r.Root) // a folder that is not there holds nothing
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), makingPrefix) && !strings.HasPrefix(e.Name(), removingPrefix) {
+			continue
 		}
-		for _, dir := range dirs {
-			if maker, err := lockFolder(dir, unix.LOCK_NB); err == nil {
-				_ = os.RemoveAll(dir)
-				maker.Close()
-			}
+		dir := r.dir(e.Name())
+		if maker, err := lockFolder(dir, unix.LOCK_NB); err == nil {
+			_ = os.RemoveAll(dir)
+			maker.Close()
 		}
 	}
 	r.claims().Sweep()

@@ -264,13 +264,12 @@ func (c *Claim) unlock() { c.lock.Close() }
 // While somebody else changes claims it does nothing: a driver that hangs must not
 // keep the questions of others waiting.
 func (s *Store) Sweep() {
-	for _, suffix := range []string{savedRecord, newRecord} {
-		records, err := filepath.Glob(filepath.Join(s.dir, "*."+suffix))
-		if err != nil {
-			return // only a pattern that makes no sense
-		}
-		for _, name := range records {
-			_ = s.reclaim(strings.TrimSuffix(filepath.Base(name), "."+suffix), unix.LOCK_NB)
+	entries, _ := os.ReadDir(s.dir) // a folder that is not there holds nothing
+	for _, e := range entries {
+		for _, suffix := range []string{savedRecord, newRecord} {
+			if instance, found := strings.CutSuffix(e.Name(), "."+suffix); found {
+				_ = s.reclaim(instance, unix.LOCK_NB)
+			}
 		}
 	}
 }
