@@ -160,6 +160,16 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+func TestDistance(t *testing.T) {
+	robot := Identity{Compatible: []string{"acme,robot", "fsl,imx8mm-evk", "fsl,imx8mm"}, Model: "ACME Robot"}
+	for want, distance := range map[string]int{"acme,robot": 0, "ACME Robot": 0, "imx8m-mini": 1, "fsl,imx8mm-evk": 1, "fsl,imx8mm": 2, "": 3, "imx8mm-evkb": -1} {
+		got, err := robot.Distance(want)
+		if (err == nil) != (distance >= 0) || (err == nil && got != distance) {
+			t.Errorf("%q: %d, %v, want %d", want, got, err, distance)
+		}
+	}
+}
+
 func TestIdentityCore(t *testing.T) {
 	play := Identity{Compatible: []string{"beagle,am625-beagleplay", "ti,am625"}}
 	if c, ok := play.Core([]string{"ti,am64-m4fss"}); !ok || c.MCU != "cortex-m4f" {

@@ -91,13 +91,31 @@ func (e *MismatchError) Error() string {
 // this board, its model, or one of the strings of its device tree (so that
 // board=fsl,imx8mm fits every i.MX8M Mini). Else it is a *MismatchError.
 func (id Identity) Fits(want string) error {
-	if slices.Contains(id.Compatible, want) || (want != "" && want == id.Model) {
-		return nil
+	if want == "" {
+		return &MismatchError{Want: want, Have: id}
 	}
-	if b, err := Lookup(want); err == nil && b == id.Board() {
-		return nil
+	_, err := id.Distance(want)
+	return err
+}
+
+// Distance is 0 if an image for board want is for this very board, and grows with what
+// else it is for: the position of want in the device tree's list. An image for no
+// board in particular is behind all others. What Fits refuses is a *MismatchError.
+func (id Identity) Distance(want string) (int, error) {
+	if want == "" {
+		return len(id.Compatible), nil
 	}
-	return &MismatchError{Want: want, Have: id}
+	known := want
+	if b, err := Lookup(want); err == nil {
+		known = b.Compatible[0]
+	}
+	if n := slices.Index(id.Compatible, known); n >= 0 {
+		return n, nil
+	}
+	if want == id.Model {
+		return 0, nil
+	}
+	return 0, &MismatchError{Want: want, Have: id}
 }
 
 // Core returns the core that a remote processor with these compatible strings is.

@@ -35,6 +35,9 @@ func newArchive(f *os.File) (_ *archive, err error) {
 	if compression := compressionOf(head[:n]); compression != "" {
 		return nil, fmt.Errorf("the archive is compressed, %s it first", map[string]string{"gzip": "gunzip", "zstd": "unzstd", "bzip2": "bunzip2", "xz": "unxz"}[compression])
 	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
 	a := &archive{file: f, entries: map[string]member{}}
 	for r, n := tar.NewReader(f), 0; ; n++ {
 		h, err := r.Next()

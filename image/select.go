@@ -86,11 +86,11 @@ func noTag(tag string, tags []string) error {
 	if len(tags) == 0 {
 		return fmt.Errorf("has no tag %q: its images have no tags", tag)
 	}
-	return fmt.Errorf("has no tag %q, it has %s", tag, few(tags))
+	return fmt.Errorf("has no tag %q, it has %s", tag, Few(tags))
 }
 
-// few is a list for messages, of which ten are enough.
-func few(list []string) string {
+// Few is a list for messages, of which ten are enough.
+func Few(list []string) string {
 	const enough = 10
 	if n := len(list); n > enough {
 		return fmt.Sprintf("%s and %d more", strings.Join(list[:enough], ", "), n-enough)

@@ -30,7 +30,7 @@ import (
 // given.
 type CreateOptions struct {
 	Firmware string // an ELF file, or a folder with one
-	Image    string // an OCI layout or archive
+	Image    string // an image, as image.ParseSource understands it
 	Bundle   string // an OCI bundle
 
 	// Processor pins one of the processors that fit; empty is what the image says.
@@ -55,7 +55,7 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	if err != nil {
 		return err
 	}
-	fw, err := load(m, o)
+	fw, err := load(ctx, m, o)
 	if err != nil {
 		return err
 	}
@@ -87,24 +87,15 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	return nil
 }
 
-func load(m *machine, o CreateOptions) (*bundle.Firmware, error) {
-	fits := func(t image.Target) error {
-		if t.Board == "" && t.MCU == "" {
-			return errors.New("it does not say which board and core it is for: annotations board and mcu (hybrid build writes them)")
-		}
-		if o.Processor != "" {
-			t.Processor = o.Processor
-		}
-		_, err := m.fits(t)
-		return err
-	}
+func load(ctx context.Context, m *machine, o CreateOptions) (*bundle.Firmware, error) {
+	here := host{m, o.Processor}
 	switch {
 	case o.Firmware != "":
 		return bundle.FromPath(o.Firmware)
 	case o.Image != "":
-		return bundle.FromImage(o.Image, fits)
+		return bundle.FromImage(ctx, o.Image, here)
 	default:
-		return bundle.FromBundle(o.Bundle, fits)
+		return bundle.FromBundle(o.Bundle, here)
 	}
 }
 

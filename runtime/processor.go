@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -36,6 +37,29 @@ type fit struct {
 	core      board.Core
 }
 
+// String says what is here.
+func (m *machine) String() string { return fmt.Sprintf("%s with %s", m.identity, m.describe()) }
+
+// host is a machine as images see it that may be put on one processor alone.
+type host struct {
+	*machine
+	processor string // empty: on any
+}
+
+// Fits is bundle.Host's. An image that says nothing of its target fits nowhere.
+func (h host) Fits(t image.Target) (distance int, err error) {
+	if t.Board == "" && t.MCU == "" {
+		return 0, errors.New("it does not say which board and core it is for: annotations board and mcu (hybrid build writes them)")
+	}
+	if h.processor != "" {
+		t.Processor = h.processor
+	}
+	if _, err := h.fits(t); err != nil {
+		return 0, err
+	}
+	return h.identity.Distance(t.Board)
+}
+
 // fits returns the processors that a target may run on. The board must match, the
 // kind of core must match, and a pin chooses among those: it never overrides them.
 func (m *machine) fits(t image.Target) ([]fit, error) {
@@ -59,19 +83,19 @@ func (m *machine) fits(t image.Target) ([]fit, error) {
 	case len(pinned) > 0:
 		return pinned, nil
 	case len(cores) > 0:
-		return nil, fmt.Errorf("processor %s wanted, what fits here is %s", t.Processor, names(cores))
+		return nil, &bundle.PinError{Want: t.Processor, Fits: names(cores)}
 	case t.MCU != "":
-		return nil, fmt.Errorf("core %s wanted, this is %s with %s", t.MCU, m.identity, m.describe())
+		return nil, fmt.Errorf("core %s wanted, this is %s", t.MCU, m)
 	}
-	return nil, fmt.Errorf("this is %s with %s: no core that firmware may be put on", m.identity, m.describe())
+	return nil, fmt.Errorf("this is %s: no core that firmware may be put on", m)
 }
 
-func names(fits []fit) string {
+func names(fits []fit) []string {
 	var s []string
 	for _, f := range fits {
 		s = append(s, f.processor.String())
 	}
-	return strings.Join(s, ", ")
+	return s
 }
 
 // describe lists the processors by kind of core.

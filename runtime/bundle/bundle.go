@@ -107,80 +107,10 @@ func elfIn(name string) (string, error) {
 	return "", fmt.Errorf("%s holds %d ELF files, name one: %s", name, len(found), strings.Join(found, ", "))
 }
 
-// Fits reports whether firmware for a target may run here: nil, or why not.
-type Fits func(image.Target) error
-
-// FromImage takes the firmware of an image in an OCI layout or archive. Of several
-// images, and of several programs in a packed one, fits chooses: the first for which
-// it returns nil.
-func FromImage(name string, fits Fits) (*Firmware, error) {
-	layout, err := image.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer layout.Close()
-	images, err := layout.Images()
-	if err != nil {
-		return nil, err
-	}
-	chosen, program, err := choose(images, fits)
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", name, err)
-	}
-	f, err := snapshot(func(dst *os.File) error { return chosen.CopyFile(dst, program.Path, MaxFirmware) })
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", name, err)
-	}
-	fw, err := parse(f, fmt.Sprintf("image %s: %s", name, program.Path), name)
-	if err != nil {
-		return nil, err
-	}
-	fw.Target, fw.Annotations = program.Target, chosen.Manifest.Annotations
-	return fw, nil
-}
-
-func choose(images []*image.Image, fits Fits) (*image.Image, image.Program, error) {
-	var first error
-	for _, i := range images {
-		programs, err := i.Programs()
-		if err == nil {
-			var program image.Program
-			if program, err = pick(programs, fits); err == nil {
-				return i, program, nil
-			}
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	if len(images) > 1 {
-		return nil, image.Program{}, fmt.Errorf("none of its %d images fits: the first: %w", len(images), first)
-	}
-	return nil, image.Program{}, first
-}
-
-// pick is the first program that fits.
-func pick(programs []image.Program, fits Fits) (image.Program, error) {
-	var first error
-	for _, p := range programs {
-		err := fits(p.Target)
-		if err == nil {
-			return p, nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	if len(programs) > 1 {
-		return image.Program{}, fmt.Errorf("none of its %d programs fits: the first: %w", len(programs), first)
-	}
-	return image.Program{}, first
-}
-
 // FromBundle takes the firmware of an OCI bundle: the file that process.args[0]
 // names in the root file system (runtime-spec, config.md). Of the programs of a
-// packed image fits chooses.
-func FromBundle(dir string, fits Fits) (*Firmware, error) {
+// packed image that of the closest target is taken.
+func FromBundle(dir string, here Host) (*Firmware, error) {
 	spec, err := readConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, err
@@ -195,7 +125,7 @@ func FromBundle(dir string, fits Fits) (*Firmware, error) {
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(dir, root)
 	}
-	program, err := programOf(spec, fits)
+	program, err := programOf(spec, here)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
@@ -215,7 +145,7 @@ func FromBundle(dir string, fits Fits) (*Firmware, error) {
 
 // programOf is what a bundle runs. Whether a single program fits is asked later,
 // with the processor that is free.
-func programOf(spec *specs.Spec, fits Fits) (image.Program, error) {
+func programOf(spec *specs.Spec, here Host) (image.Program, error) {
 	name := spec.Process.Args[0]
 	if !path.IsAbs(name) {
 		name = path.Join("/", spec.Process.Cwd, name)
@@ -229,13 +159,12 @@ func programOf(spec *specs.Spec, fits Fits) (image.Program, error) {
 		programs[0].Target = programs[0].Target.Or(own)
 		return programs[0], nil
 	}
-	program, err := pick(programs, func(t image.Target) error {
-		if own.MCU != "" && t.MCU != own.MCU { // which of a board's cores, where several fit
-			return fmt.Errorf("core %s wanted, this program is for %s", own.MCU, t.MCU)
-		}
-		return fits(t.Or(own))
-	})
-	program.Target = program.Target.Or(own)
+	c := choice{here: here, mcu: own.MCU} // which of a board's cores, where several fit
+	for _, p := range programs {
+		p.Target = p.Target.Or(own)
+		c.consider(nil, p)
+	}
+	_, program, err := c.made()
 	return program, err
 }
 

@@ -239,25 +239,43 @@ func TestBundleTarget(t *testing.T) {
 	}
 }
 
-// Of a packed image the first program that fits is taken; an annotation chooses
-// among a board's cores.
+// here is a Host with an i.MX8M Mini or whatever board stands for it.
+type here struct{ board, mcu, pinned string }
+
+func (h here) String() string { return h.board + " with remoteproc0: " + h.mcu }
+
+func (h here) Fits(t image.Target) (int, error) {
+	distance := map[string]int{h.board: 0, "family": 1, "": 2}
+	d, ok := distance[t.Board]
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("board %s wanted, this is %s", t.Board, h.board)
+	case t.MCU != "" && t.MCU != h.mcu:
+		return 0, fmt.Errorf("core %s wanted, this is %s", t.MCU, h)
+	case h.pinned != "" || t.Processor == "remoteproc7":
+		return 0, &PinError{"remoteproc7", []string{"remoteproc0"}}
+	}
+	return d, nil
+}
+
+// Of a packed image the program for the closest target is taken, of equals the first;
+// an annotation chooses among a board's cores.
 func TestBundlePacked(t *testing.T) {
 	elf := string(elfFile)
-	fits := func(target image.Target) error {
-		if target.Board != "imx943-evk" || target.Processor == "remoteproc7" {
-			return fmt.Errorf("%s wanted", target)
-		}
-		return nil
-	}
 	const list = "imx8m-mini/cortex-m4,imx943-evk/cortex-m7,imx943-evk/cortex-m33"
-	for name, c := range map[string]struct{ targets, annotations, want, says string }{
-		"first":       {list, `{}`, "imx943-evk/cortex-m7", ""},
-		"chosen":      {list, `{"mcu": "cortex-m33"}`, "imx943-evk/cortex-m33", ""},
-		"pinned":      {list, `{"remoteproc.name": "remoteproc7"}`, "", "none of its 3 programs fits: the first: imx8m-mini/cortex-m4 wanted"},
-		"no such":     {list, `{"mcu": "cortex-r5f"}`, "", "core cortex-r5f wanted, this program is for cortex-m4"},
-		"none fits":   {"imx8m-mini/cortex-m4,imx93-evk/cortex-m33", `{}`, "", "none of its 2 programs fits"},
-		"file absent": {"imx943-evk/cortex-m0,imx8m-mini/cortex-m4", `{}`, "", "no /imx943-evk/cortex-m0/fw.elf in the root file system"},
-		"leads out":   {"../a,imx8m-mini/cortex-m4", `{}`, "", `"../a" is not BOARD/MCU`},
+	for name, c := range map[string]struct {
+		targets, annotations string
+		here                 here
+		want, says           string
+	}{
+		"first":       {list, `{}`, here{"imx943-evk", "cortex-m7", ""}, "imx943-evk/cortex-m7", ""},
+		"chosen":      {list, `{"mcu": "cortex-m33"}`, here{"imx943-evk", "cortex-m33", ""}, "imx943-evk/cortex-m33", ""},
+		"closest":     {"family/cortex-m7,imx943-evk/cortex-m7", `{}`, here{"imx943-evk", "cortex-m7", ""}, "imx943-evk/cortex-m7", ""},
+		"pinned":      {list, `{"remoteproc.name": "remoteproc7"}`, here{"imx943-evk", "cortex-m7", ""}, "", "processor remoteproc7 wanted, what fits here is remoteproc0"},
+		"no such":     {list, `{"mcu": "cortex-r5f"}`, here{"imx943-evk", "cortex-m7", ""}, "", "is for imx8m-mini/cortex-m4, imx943-evk/cortex-m7 and imx943-evk/cortex-m33; core cortex-r5f wanted, this is imx943-evk with remoteproc0: cortex-m7"},
+		"none fits":   {"imx8m-mini/cortex-m4,imx93-evk/cortex-m33", `{}`, here{"imx943-evk", "cortex-m7", ""}, "", "is for imx8m-mini/cortex-m4 and imx93-evk/cortex-m33; this is imx943-evk with"},
+		"file absent": {"imx943-evk/cortex-m0,imx8m-mini/cortex-m4", `{}`, here{"imx943-evk", "cortex-m0", ""}, "", "no /imx943-evk/cortex-m0/fw.elf in the root file system"},
+		"leads out":   {"../a,imx8m-mini/cortex-m4", `{}`, here{"imx943-evk", "cortex-m7", ""}, "", `"../a" is not BOARD/MCU`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := write(t, t.TempDir(), map[string]string{
@@ -265,7 +283,7 @@ func TestBundlePacked(t *testing.T) {
 				"config.json": `{"ociVersion": "1.0.2", "process": {"args": ["fw.elf"], "cwd": "/", "env": ["HYBRID_TARGETS=` + c.targets + `"]},
 					"root": {"path": "rootfs"}, "annotations": ` + c.annotations + `}`,
 			})
-			fw, err := within(t, func() (*Firmware, error) { return FromBundle(dir, fits) })
+			fw, err := within(t, func() (*Firmware, error) { return FromBundle(dir, c.here) })
 			check(t, fw, err, c.says)
 			if err == nil && fw.Target.String() != c.want {
 				t.Errorf("target %v, want %s", fw.Target, c.want)
@@ -312,29 +330,72 @@ func layout(t *testing.T, content string, targets ...image.Target) string {
 }
 
 func TestFromImage(t *testing.T) {
-	mini, imx93 := image.Target{Board: "imx8m-mini", MCU: "cortex-m4"}, image.Target{Board: "imx93-evk", MCU: "cortex-m33"}
-	fits := func(target image.Target) error {
-		if target != mini {
-			return fmt.Errorf("board %s wanted", target.Board)
-		}
-		return nil
-	}
-	for name, c := range map[string]struct{ dir, says string }{
-		"one":         {layout(t, string(elfFile), mini), ""},
-		"second fits": {layout(t, string(elfFile), imx93, mini), ""},
-		"none fits":   {layout(t, string(elfFile), imx93), "board imx93-evk wanted"},
-		"neither":     {layout(t, string(elfFile), imx93, imx93), "none of its 2 images fits: the first: board imx93-evk wanted"},
-		"no ELF":      {layout(t, "text", mini), "/fw.elf: not an ELF file"},
-		"no image":    {layout(t, ""), "its index lists no image"},
-		"no layout":   {t.TempDir(), "holds no index.json: want an OCI layout"},
-		"absent":      {filepath.Join(t.TempDir(), "absent"), "absent: no such file or directory"},
+	mini := here{"imx8m-mini", "cortex-m4", ""}
+	elf := string(elfFile)
+	own, imx93, stm32 := image.Target{Board: "imx8m-mini", MCU: "cortex-m4"}, image.Target{Board: "imx93-evk", MCU: "cortex-m33"}, image.Target{Board: "stm32mp157c-dk2", MCU: "cortex-m4"}
+	family, anywhere := image.Target{Board: "family", MCU: "cortex-m4"}, image.Target{MCU: "cortex-m4"}
+	one := layout(t, elf, own)
+	for name, c := range map[string]struct {
+		image string
+		here  here
+		want  image.Target
+		says  string
+	}{
+		"one":            {one, mini, own, ""},
+		"oci:":           {"oci:" + one, mini, own, ""},
+		"second fits":    {layout(t, elf, imx93, own), mini, own, ""},
+		"closest":        {layout(t, elf, anywhere, family, own), mini, own, ""},
+		"family":         {layout(t, elf, imx93, anywhere, family), mini, family, ""},
+		"anywhere":       {layout(t, elf, imx93, anywhere), mini, anywhere, ""},
+		"none fits":      {layout(t, elf, imx93), mini, own, ": board imx93-evk wanted, this is imx8m-mini"},
+		"neither":        {layout(t, elf, imx93, stm32, imx93), mini, own, " is for imx93-evk/cortex-m33 and stm32mp157c-dk2/cortex-m4; this is imx8m-mini with remoteproc0: cortex-m4"},
+		"pinned":         {layout(t, elf, imx93, own), here{"imx8m-mini", "cortex-m4", "remoteproc7"}, own, ": processor remoteproc7 wanted, what fits here is remoteproc0"},
+		"no ELF":         {layout(t, "text", own), mini, own, "/fw.elf: not an ELF file"},
+		"no image":       {layout(t, ""), mini, own, "its index lists no image"},
+		"no layout":      {t.TempDir(), mini, own, "holds no index.json: want an OCI layout"},
+		"absent":         {filepath.Join(t.TempDir(), "absent"), mini, own, "absent: no such file or directory"},
+		"no tag":         {one + ":v1", mini, own, `has no tag "v1": its images have no tags`},
+		"no such digest": {one + "@sha256:" + strings.Repeat("0", 64), mini, own, "its index lists no image sha256:000"},
+		"no engine":      {"hello", mini, own, "image hello: no such file or folder, and no engine to ask: none of docker, ctr, podman is in PATH"},
+		"option":         {"-v", mini, own, `"-v" is not the name of an image`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fw, err := within(t, func() (*Firmware, error) { return FromImage(c.dir, fits) })
+			t.Setenv("PATH", "")
+			fw, err := within(t, func() (*Firmware, error) { return FromImage(t.Context(), c.image, c.here) })
 			check(t, fw, err, c.says)
-			if err == nil && fw.Target != mini {
-				t.Errorf("target %v", fw.Target)
+			if err == nil && fw.Target != c.want {
+				t.Errorf("target %v, want %v", fw.Target, c.want)
 			}
 		})
+	}
+}
+
+// An image that an engine has is taken from what the engine writes; its name stands
+// for a path.
+func TestFromEngine(t *testing.T) {
+	own := image.Target{Board: "imx8m-mini", MCU: "cortex-m4"}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "image.tar")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(f)
+	if err := errors.Join(w.AddFS(os.DirFS(layout(t, string(elfFile), own))), w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\nexec /bin/cat "+name+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	for _, image := range []string{"docker:hello", "hello"} {
+		fw, err := FromImage(t.Context(), image, here{"imx8m-mini", "cortex-m4", ""})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fw.Bundle != image || fw.Target != own || fw.Name != "image "+image+": /fw.elf" {
+			t.Errorf("%+v", fw)
+		}
+		fw.Close()
 	}
 }

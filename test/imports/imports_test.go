@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"firmware":       {"board"},
 	"firmware/check": {"board", "firmware"}, // the build host's
 	"image":          {},
+	"image/engine":   {"image"},
 
 	"builder":          {"builder/buildkit", "board", "image", "firmware", "dockerfiles", "sdk", "project"},
 	"builder/buildkit": {},
@@ -39,7 +40,7 @@ var rooms = map[string][]string{
 	"runtime/process":    {},
 	"runtime/claim":      {"runtime/remoteproc"},
 	"runtime/monitor":    {"runtime/remoteproc", "runtime/claim"},
-	"runtime/bundle":     {"image", "firmware"},
+	"runtime/bundle":     {"board", "image", "firmware"},
 	"cmd/hybrid-runtime": {"runtime", "board", "image", "firmware"},
 
 	"sim":                  {"sim", "board", "firmware"},
