@@ -27,7 +27,7 @@ import (
 )
 
 // CreateOptions says what to create. Exactly one of Firmware, Image and Bundle is
-// given.
+// given; with Attach it may be none.
 type CreateOptions struct {
 	Firmware string // an ELF file, or a folder with one
 	Image    string // an image, as image.ParseSource understands it
@@ -35,6 +35,17 @@ type CreateOptions struct {
 
 	// Processor pins one of the processors that fit; empty is what the image says.
 	Processor string
+	// Attach takes over a core that a boot loader started, instead of booting one; of
+	// the source only the target counts.
+	Attach bool
+	// OnStop is what becomes of such a core: OnStopDetach, or OnStopStop; empty is what
+	// the source says.
+	OnStop string
+	// Coredump is a folder for dumps of the core's memory; empty is what the source says.
+	Coredump string
+	// Heartbeat is the time without output that counts as a crash; empty is what the
+	// source says.
+	Heartbeat string
 	// Stdio gives our standard streams to the monitor, which else only a bundle's has.
 	Stdio bool
 	// PIDFile is a file for the monitor's process number; empty is none.
@@ -63,16 +74,26 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	if o.Processor != "" {
 		fw.Target.Processor = o.Processor
 	}
-	owned, core, err := r.take(m, fw, id)
+	s, err := r.settings(o, fw)
+	if err != nil {
+		return err
+	}
+	owned, core, err := r.take(m, fw, id, s.attach)
 	if err != nil {
 		return err
 	}
 	release := func() { err = errors.Join(err, owned.Release()) }
-	if err := owned.Stage(fw.Content(), fw.Hex); err != nil {
-		release()
-		return err
+	if s.attach == nil {
+		if err := owned.Stage(fw.Content(), fw.Hex, fw.Quiet(core)); err != nil {
+			release()
+			return err
+		}
 	}
-	n, err := r.spawn(ctx, owned, id, o.Stdio || o.Bundle != "")
+	config := monitor.Config{
+		ID: id, Dir: r.dir(id), Sysroot: r.Host.Root, Processor: owned.Processor.Instance,
+		Coredump: s.coredump, MaxDumps: s.maxDumps, Heartbeat: s.heartbeat, RPMsg: s.attach != nil || fw.HasRPMsg(),
+	}
+	n, err := r.spawn(ctx, owned, config, o.Stdio || o.Bundle != "")
 	if err != nil {
 		release()
 		return err
@@ -94,6 +115,8 @@ func load(ctx context.Context, m *machine, o CreateOptions) (*bundle.Firmware, e
 		return bundle.FromPath(o.Firmware)
 	case o.Image != "":
 		return bundle.FromImage(ctx, o.Image, here)
+	case o.Bundle == "" && o.Attach:
+		return bundle.Attached(), nil
 	default:
 		return bundle.FromBundle(o.Bundle, here)
 	}
@@ -105,9 +128,13 @@ func newRecord(id string, fw *bundle.Firmware, m *machine, core board.Core, c *c
 		version = specs.Version
 	}
 	target := fw.Target.Or(image.Target{Board: m.identity.Name(), MCU: core.MCU})
+	digest := ""
+	if fw.Hex != "" && !c.Attached() {
+		digest = "sha256:" + fw.Hex
+	}
 	return record{
 		Version: version, ID: id, Bundle: fw.Bundle, Created: time.Now(), Annotations: fw.Annotations,
-		Board: target.Board, MCU: target.MCU, Processor: c.Processor.Instance, Digest: "sha256:" + fw.Hex,
+		Board: target.Board, MCU: target.MCU, Processor: c.Processor.Instance, Digest: digest,
 	}
 }
 
@@ -121,7 +148,7 @@ type newborn struct {
 
 // spawn makes the folder and starts the monitor. With stdio it inherits ours, as
 // the specification wants of a container's process.
-func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, id string, stdio bool) (_ *newborn, err error) {
+func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.Config, stdio bool) (_ *newborn, err error) {
 	n := &newborn{}
 	if n.dir, n.lock, err = r.newFolder(); err != nil {
 		return nil, err
@@ -145,7 +172,7 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, id string, stdi
 	theirs := os.NewFile(uintptr(pair[1]), "handshake")
 
 	n.cmd = exec.Command("/proc/self/exe")
-	n.cmd.Args = []string{monitor.Argv0, id}
+	n.cmd.Args = []string{monitor.Argv0, config.ID}
 	n.cmd.Env = []string{"GOMAXPROCS=1", "GOGC=20", "GOTRACEBACK=none"}
 	n.cmd.Dir = "/"
 	n.cmd.ExtraFiles = []*os.File{owned.File(), theirs, starts} // ClaimFD, HandshakeFD, StartFD
@@ -160,7 +187,6 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, id string, stdi
 	if err != nil {
 		return nil, fmt.Errorf("start the monitor: %w", err)
 	}
-	config := monitor.Config{ID: id, Dir: r.dir(id), Sysroot: r.Host.Root, Processor: owned.Processor.Instance}
 	if err := n.greet(ctx, config); err != nil {
 		_ = n.cmd.Process.Kill()
 		_ = n.cmd.Wait()

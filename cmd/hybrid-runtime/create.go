@@ -43,6 +43,10 @@ func sourceOptions(o *options, c *runtime.CreateOptions) {
 	o.string(&c.Image, "image", "i", "IMAGE", "Firmware container image name")
 	o.string(&c.Bundle, "bundle", "b", "BUNDLE", "Path to the OCI bundle directory [default: . if it is one]")
 	o.string(&c.Processor, "processor", "p", "PROCESSOR", "Remote processor to use, of those that fit")
+	o.bool(&c.Attach, "attach", "", "Take over a core that the boot loader started")
+	o.string(&c.OnStop, "on-stop", "", "WHAT", "What becomes of such a core in the end: detach or stop [default: detach]")
+	o.string(&c.Coredump, "coredump", "", "DIR", "Keep a dump of the core's memory in DIR after a crash")
+	o.string(&c.Heartbeat, "heartbeat", "", "TIME", "Take so long a time without output for a crash, as 5s")
 	o.string(&c.PIDFile, "pid-file", "", "FILE", "File to write the process number of the container to")
 }
 
@@ -56,6 +60,9 @@ func checkSource(o *options, c *runtime.CreateOptions) error {
 		if o.given(names...) {
 			n++
 		}
+	}
+	if n == 0 && c.Attach {
+		return nil
 	}
 	if n != 1 {
 		return usagef("want one of --firmware, --image and --bundle, got %d", n)

@@ -13,12 +13,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/firmware"
 	"github.com/hybrid-containers/hybrid/image"
 )
@@ -42,6 +44,10 @@ type Firmware struct {
 	Target image.Target
 	// Annotations are those of the bundle or of the image.
 	Annotations map[string]string
+	// Env is the environment of the bundle's process or of the image.
+	Env []string
+	// Spec is the bundle's configuration; nil without a bundle.
+	Spec *specs.Spec
 	// Bundle is the absolute path of what it was taken from: the bundle, the
 	// image or the file.
 	Bundle string
@@ -51,11 +57,32 @@ type Firmware struct {
 	file *os.File
 }
 
+// Attached stands for the firmware that a boot loader started: nothing is known of it.
+func Attached() *Firmware { return &Firmware{Name: "the running firmware", Bundle: "/"} }
+
+// Quiet is what to change in the file so that a core does nothing when it is started
+// with it: see firmware.File.Quiet.
+func (f *Firmware) Quiet(core board.Core) []firmware.Patch { return f.ELF.Quiet(f.file, core) }
+
+// HasRPMsg reports whether the firmware asks for a virtio device, over which it may
+// offer terminals.
+func (f *Firmware) HasRPMsg() bool {
+	if f.ELF == nil || f.ELF.Table == nil {
+		return false
+	}
+	return slices.ContainsFunc(f.ELF.Table.Entries, func(r firmware.Resource) bool { return r.Type == firmware.VirtioDev })
+}
+
 // Content returns a reader of the ELF file from its beginning.
 func (f *Firmware) Content() io.Reader { return io.NewSectionReader(f.file, 0, MaxFirmware) }
 
 // Close releases the file.
-func (f *Firmware) Close() error { return f.file.Close() }
+func (f *Firmware) Close() error {
+	if f.file == nil { // of a core that is attached to
+		return nil
+	}
+	return f.file.Close()
+}
 
 // FromPath takes the ELF file name, or the only one in the folder name.
 func FromPath(name string) (*Firmware, error) {
@@ -138,7 +165,7 @@ func FromBundle(dir string, here Host) (*Firmware, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
-	fw.Annotations, fw.Version = spec.Annotations, spec.Version
+	fw.Annotations, fw.Env, fw.Spec, fw.Version = spec.Annotations, spec.Process.Env, spec, spec.Version
 	fw.Target = program.Target
 	return fw, nil
 }

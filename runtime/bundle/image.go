@@ -49,7 +49,7 @@ func FromImage(ctx context.Context, name string, here Host) (*Firmware, error) {
 	if from == "" {
 		fw.Bundle = name // an engine's: no path
 	}
-	fw.Target, fw.Annotations = program.Target, chosen.Manifest.Annotations
+	fw.Target, fw.Annotations, fw.Env = program.Target, chosen.Manifest.Annotations, chosen.Config.Config.Env
 	return fw, nil
 }
 

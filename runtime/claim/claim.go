@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hybrid-containers/hybrid/firmware"
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
 
@@ -51,14 +52,27 @@ type record struct {
 	Firmware string `json:"firmware,omitempty"`
 	// Folder is the search path that the file was staged under.
 	Folder string `json:"folder,omitempty"`
+	// Quiet makes the staged file one with which the core does nothing.
+	Quiet []firmware.Patch `json:"quiet,omitempty"`
+	// Attached says that a boot loader started the core; it is detached in the end
+	// if Detach, and else stopped.
+	Attached bool `json:"attached,omitempty"`
+	Detach   bool `json:"detach,omitempty"`
 	// Saved are the attributes as they were; nil before they are touched.
 	Saved *attributes `json:"saved,omitempty"`
+}
+
+// Attach says how a core is claimed that a boot loader started.
+type Attach struct {
+	// Detach lets the core go on by itself when the claim ends, instead of stopping it.
+	Detach bool
 }
 
 // attributes are the settings of a processor that outlive its firmware.
 type attributes struct {
 	Firmware string `json:"firmware"`
 	Recovery bool   `json:"recovery"`
+	Coredump string `json:"coredump,omitempty"` // if it was touched
 }
 
 // BusyError reports a processor that cannot be claimed.
@@ -75,8 +89,9 @@ func (e *BusyError) Error() string {
 	case e.State == "":
 		return fmt.Sprintf("remote processor %s is busy: its last container is about to end (try again)", e.Processor)
 	case e.State == remoteproc.Detached: // from there only an attached one can be stopped
-		return fmt.Sprintf("remote processor %s is busy: the boot loader started it (echo start > /sys/class/remoteproc/%s/state attaches to it, then echo stop ends it)",
-			e.Processor, e.Processor.Instance)
+		return fmt.Sprintf("remote processor %s is busy: the boot loader started it (hybrid-runtime create --attach takes it over)", e.Processor)
+	case e.State == remoteproc.Offline:
+		return fmt.Sprintf("remote processor %s is offline: there is nothing to attach to, as the boot loader did not start it", e.Processor)
 	default:
 		return fmt.Sprintf("remote processor %s is busy: it is %s, and no container started it (echo stop > /sys/class/remoteproc/%s/state)",
 			e.Processor, e.State, e.Processor.Instance)
@@ -93,8 +108,9 @@ type Claim struct {
 }
 
 // Take claims a processor for holder. What a dead holder left is undone first. A
-// processor that somebody holds, or that is up without a holder, is a *BusyError.
-func (s *Store) Take(p *remoteproc.Processor, holder Holder) (_ *Claim, err error) {
+// processor that somebody holds, or that is up without a holder, is a *BusyError. With
+// attach it must be detached, that is, started by a boot loader, and else offline.
+func (s *Store) Take(p *remoteproc.Processor, holder Holder, attach *Attach) (_ *Claim, err error) {
 	unlock, err := s.lockFile("claims.lock", 0)
 	if err != nil {
 		return nil, err
@@ -116,10 +132,14 @@ func (s *Store) Take(p *remoteproc.Processor, holder Holder) (_ *Claim, err erro
 	if err != nil {
 		return nil, err
 	}
-	if state != remoteproc.Offline {
+	wanted := remoteproc.Offline
+	c.record = record{Holder: holder}
+	if attach != nil {
+		wanted, c.record.Attached, c.record.Detach = remoteproc.Detached, true, attach.Detach
+	}
+	if state != wanted {
 		return nil, &BusyError{Processor: p, State: state}
 	}
-	c.record = record{Holder: holder}
 	if err := c.save(); err != nil {
 		return nil, err
 	}
@@ -170,6 +190,9 @@ func (s *Store) lock(p *remoteproc.Processor) (*Claim, error) {
 // File is the lock, to be inherited by the process that Inherit is called in.
 func (c *Claim) File() *os.File { return c.lock }
 
+// Attached reports whether a boot loader started the core.
+func (c *Claim) Attached() bool { return c.record.Attached }
+
 // Disown closes this process's hold of a claim that another one has inherited.
 func (c *Claim) Disown() { c.unlock() }
 
@@ -183,24 +206,60 @@ func (s *Store) Inherit(p *remoteproc.Processor, f *os.File) (*Claim, error) {
 }
 
 // Configure points the processor at the staged firmware and switches the kernel's
-// own crash recovery off: a crash must end the container, not pass by.
-func (c *Claim) Configure() error {
-	firmware, err := c.Processor.Firmware()
-	if err != nil {
+// own crash recovery off: a crash must end the container, not pass by. With coredump
+// the kernel makes a dump of the core's memory when it recovers from a crash.
+func (c *Claim) Configure(coredump bool) error {
+	saved := &attributes{}
+	var err error
+	if saved.Firmware, err = c.Processor.Firmware(); err != nil {
 		return err
 	}
-	recovery, err := c.Processor.Recovery()
-	if err != nil {
+	if saved.Recovery, err = c.Processor.Recovery(); err != nil {
 		return err
 	}
-	c.record.Saved = &attributes{Firmware: firmware, Recovery: recovery}
+	if coredump {
+		if saved.Coredump, err = c.Processor.Coredump(); err != nil {
+			return err
+		}
+	}
+	c.record.Saved = saved
 	if err := c.save(); err != nil {
 		return err
 	}
-	if err := c.Processor.SetFirmware(c.record.Firmware); err != nil {
-		return err
+	if !c.record.Attached {
+		if err := c.Processor.SetFirmware(c.record.Firmware); err != nil {
+			return err
+		}
+	}
+	if coredump {
+		if err := c.Processor.SetCoredump("enabled"); err != nil {
+			return err
+		}
 	}
 	return c.Processor.SetRecovery(false)
+}
+
+// Recover restarts a crashed core, with which the kernel makes a dump of its memory.
+// The core is started with firmware that does nothing, where that could be made.
+func (c *Claim) Recover() error {
+	c.quieten()
+	return c.Processor.Recover()
+}
+
+// quieten makes the staged file one with which the core does nothing. What fails
+// here is not worth leaving a core as it is.
+func (c *Claim) quieten() {
+	if len(c.record.Quiet) == 0 || c.record.Firmware == "" {
+		return
+	}
+	f, err := os.OpenFile(filepath.Join(c.record.Folder, c.record.Firmware), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for _, p := range c.record.Quiet {
+		_, _ = f.WriteAt(p.Bytes, p.Offset)
+	}
 }
 
 // Release stops the processor, puts everything back as it was and ends the claim.
@@ -216,8 +275,9 @@ func (c *Claim) undo() error {
 	if c.record.Holder == (Holder{}) {
 		return nil
 	}
+	var stopped *NotDetachedError
 	if c.record.Saved != nil {
-		if err := c.restore(*c.record.Saved); err != nil {
+		if err := c.restore(*c.record.Saved); err != nil && !errors.As(err, &stopped) {
 			return err
 		}
 	}
@@ -228,8 +288,24 @@ func (c *Claim) undo() error {
 		return err
 	}
 	c.record = record{}
+	if stopped != nil {
+		return stopped
+	}
 	return nil
 }
+
+// NotDetachedError reports a core that should have been left running and was
+// stopped, as the driver refuses to detach it.
+type NotDetachedError struct {
+	Processor *remoteproc.Processor
+	Err       error
+}
+
+func (e *NotDetachedError) Error() string {
+	return fmt.Sprintf("%s was stopped: it cannot be detached: %v", e.Processor, e.Err)
+}
+
+func (e *NotDetachedError) Unwrap() error { return e.Err }
 
 // maxRestores bounds how often restore stops a processor that comes up again.
 const maxRestores = 4
@@ -243,16 +319,43 @@ func (c *Claim) restore(saved attributes) error {
 		if _, err := c.store.host.Processor(c.Processor.Instance); errors.Is(err, fs.ErrNotExist) {
 			return nil // unbound from its driver, which stopped it
 		}
-		if err := c.Processor.Stop(); err != nil {
+		if err := c.end(); err != nil {
 			return err
 		}
 		// the attributes are a courtesy: a kernel that refuses them keeps no core running
 		_ = c.Processor.SetRecovery(saved.Recovery)
+		if saved.Coredump != "" {
+			_ = c.Processor.SetCoredump(saved.Coredump)
+		}
+		if c.record.Attached {
+			return nil // nobody chose a firmware for it
+		}
 		if err = c.Processor.SetFirmware(saved.Firmware); !errors.Is(err, unix.EBUSY) {
 			return nil
 		}
 	}
 	return fmt.Errorf("%w: %w", remoteproc.ErrNotStopped, err)
+}
+
+// end stops the core, or detaches it.
+func (c *Claim) end() error {
+	state, err := c.Processor.State()
+	if err != nil {
+		return err
+	}
+	if state == remoteproc.Crashed {
+		c.quieten() // stopping may take a restart
+	}
+	if state == remoteproc.Attached && c.record.Detach {
+		if err = c.Processor.Detach(); err == nil {
+			return nil
+		}
+		if serr := c.Processor.Stop(); serr != nil {
+			return serr
+		}
+		return &NotDetachedError{c.Processor, err}
+	}
+	return c.Processor.Stop()
 }
 
 // unlock closes the lock. It must not unlock: that would take the lock away from a

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybrid-containers/hybrid/firmware"
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
 
@@ -57,7 +58,7 @@ func left(t *testing.T, h remoteproc.Host) []string {
 
 func take(t *testing.T, s *Store, p *remoteproc.Processor, id string) *Claim {
 	t.Helper()
-	c, err := s.Take(p, Holder{ID: id, Root: "/run/x"})
+	c, err := s.Take(p, Holder{ID: id, Root: "/run/x"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func take(t *testing.T, s *Store, p *remoteproc.Processor, id string) *Claim {
 
 func stage(t *testing.T, c *Claim, hex string) {
 	t.Helper()
-	if err := c.Stage(strings.NewReader("content of "+hex), hex); err != nil {
+	if err := c.Stage(strings.NewReader("content of "+hex), hex, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -85,7 +86,7 @@ func TestTakeAndRelease(t *testing.T) {
 	want(t, h, "run/hybrid/processors/remoteproc0.json")
 
 	var busy *BusyError
-	if _, err := s.Take(ps[0], Holder{ID: "second"}); !errors.As(err, &busy) || busy.Holder.ID != "first" {
+	if _, err := s.Take(ps[0], Holder{ID: "second"}, nil); !errors.As(err, &busy) || busy.Holder.ID != "first" {
 		t.Fatalf("a held processor was taken: %v", err)
 	}
 	if text := busy.Error(); text != "remote processor remoteproc0 (m4) is busy: container first holds it (hybrid-runtime --root /run/x list)" {
@@ -114,11 +115,11 @@ func TestTakeWhatRuns(t *testing.T) {
 	for state, says := range map[string]string{
 		"running":  "it is running, and no container started it (echo stop > /sys/class/remoteproc/remoteproc0/state)",
 		"attached": "it is attached, and no container started it",
-		"detached": "the boot loader started it (echo start > /sys/class/remoteproc/remoteproc0/state attaches to it",
+		"detached": "the boot loader started it (hybrid-runtime create --attach takes it over)",
 	} {
 		h, ps := host(t)
 		write(t, filepath.Join(h.Root, "sys/class/remoteproc/remoteproc0/state"), state+"\n")
-		_, err := NewStore(h).Take(ps[0], Holder{ID: "web"})
+		_, err := NewStore(h).Take(ps[0], Holder{ID: "web"}, nil)
 		if busy := (*BusyError)(nil); !errors.As(err, &busy) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", state, err, says)
 		}
@@ -126,17 +127,18 @@ func TestTakeWhatRuns(t *testing.T) {
 	}
 }
 
-func TestSharedStage(t *testing.T) {
+// Each claim has a file of its own, as one may be changed: see TestQuiet.
+func TestStage(t *testing.T) {
 	h, ps := host(t)
 	s := NewStore(h)
 	a, b := take(t, s, ps[0], "a"), take(t, s, ps[1], "b")
 	stage(t, a, "abc")
 	stage(t, b, "abc")
-	file := filepath.Join(h.Root, "lib/firmware/hybrid/abc.elf")
-	if err := a.Configure(); err != nil {
+	file := filepath.Join(h.Root, "lib/firmware/hybrid/abc.remoteproc1.elf")
+	if err := a.Configure(false); err != nil {
 		t.Fatal(err)
 	}
-	if name, err := ps[0].Firmware(); err != nil || !strings.HasPrefix(name, "hybrid/abc.elf") {
+	if name, err := ps[0].Firmware(); err != nil || !strings.HasPrefix(name, "hybrid/abc.remoteproc0.elf") {
 		t.Errorf("firmware %q, %v", name, err)
 	}
 	if err := a.Release(); err != nil {
@@ -154,15 +156,59 @@ func TestSharedStage(t *testing.T) {
 	}
 }
 
+// A crashed core is restarted with firmware that does nothing.
+func TestQuiet(t *testing.T) {
+	h, ps := host(t)
+	c := take(t, NewStore(h), ps[0], "web")
+	quiet := []firmware.Patch{{Offset: 1, Bytes: []byte("--")}, {Offset: 6, Bytes: []byte("+")}}
+	if err := c.Stage(strings.NewReader("012345678"), "abc", quiet); err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewStore(h).Inherit(ps[0], c.lock) // from the record
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Recover(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(h.Root, "lib/firmware/hybrid/abc.remoteproc0.elf"))
+	if err != nil || string(b) != "0--345+78" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if b, _ := os.ReadFile(filepath.Join(h.Root, "sys/class/remoteproc/remoteproc0/recovery")); !strings.HasPrefix(string(b), "recover") {
+		t.Errorf("recovery %q", b)
+	}
+}
+
+// What the boot loader started is taken only on request, and what is offline is not
+// what was meant then.
+func TestTakeAttach(t *testing.T) {
+	h, ps := host(t)
+	s := NewStore(h)
+	_, err := s.Take(ps[0], Holder{ID: "web"}, &Attach{})
+	if busy := (*BusyError)(nil); !errors.As(err, &busy) || !strings.Contains(err.Error(), "is offline: there is nothing to attach to") {
+		t.Errorf("%v", err)
+	}
+	write(t, filepath.Join(h.Root, "sys/class/remoteproc/remoteproc0/state"), "detached\n")
+	c, err := s.Take(ps[0], Holder{ID: "web"}, &Attach{Detach: true})
+	if err != nil || !c.Attached() {
+		t.Fatal(err)
+	}
+	if err := c.Release(); err != nil {
+		t.Error(err)
+	}
+	want(t, h)
+}
+
 // What a holder leaves when it is killed, at each step of its life.
 func TestDeadHolder(t *testing.T) {
 	for name, die := range map[string]func(t *testing.T, h remoteproc.Host, c *Claim){
 		"taken":      func(*testing.T, remoteproc.Host, *Claim) {},
 		"staged":     func(t *testing.T, _ remoteproc.Host, c *Claim) { stage(t, c, "abc") },
-		"configured": func(t *testing.T, _ remoteproc.Host, c *Claim) { stage(t, c, "abc"); _ = c.Configure() },
+		"configured": func(t *testing.T, _ remoteproc.Host, c *Claim) { stage(t, c, "abc"); _ = c.Configure(false) },
 		"staging": func(t *testing.T, h remoteproc.Host, c *Claim) {
 			stage(t, c, "abc")
-			write(t, filepath.Join(h.Root, "lib/firmware/hybrid/abc.elf.new"), "half")
+			write(t, filepath.Join(h.Root, "lib/firmware/hybrid/abc.remoteproc0.elf.new"), "half")
 		},
 		"saving": func(t *testing.T, h remoteproc.Host, _ *Claim) {
 			write(t, filepath.Join(h.Root, "run/hybrid/processors/remoteproc0.json.new"), "{")
@@ -182,7 +228,7 @@ func TestDeadHolder(t *testing.T) {
 		},
 		"unbound since": func(t *testing.T, h remoteproc.Host, c *Claim) {
 			stage(t, c, "abc")
-			_ = c.Configure()
+			_ = c.Configure(false)
 			if err := os.RemoveAll(filepath.Join(h.Root, "sys/class/remoteproc/remoteproc0")); err != nil {
 				t.Fatal(err)
 			}
@@ -233,7 +279,7 @@ func TestDamagedRecord(t *testing.T) {
 	record := filepath.Join(h.Root, "run/hybrid/processors/remoteproc0.json")
 	write(t, record, "{")
 	write(t, filepath.Join(h.Root, "lib/firmware/hybrid/perhaps-used.elf"), "x")
-	if _, err := s.Take(ps[0], Holder{ID: "web"}); err == nil || !strings.Contains(err.Error(), "remoteproc0.json: unexpected end of JSON input (remove it once the processor is stopped)") {
+	if _, err := s.Take(ps[0], Holder{ID: "web"}, nil); err == nil || !strings.Contains(err.Error(), "remoteproc0.json: unexpected end of JSON input (remove it once the processor is stopped)") {
 		t.Errorf("take: %v", err)
 	}
 	s.Sweep()
@@ -260,7 +306,7 @@ func TestStageWhereNothingCanBeWritten(t *testing.T) {
 	h, ps := host(t)
 	write(t, filepath.Join(h.Root, "lib/firmware"), "a file where the folder should be") // stops root, too
 	c := take(t, NewStore(h), ps[0], "web")
-	err := c.Stage(strings.NewReader("x"), "abc")
+	err := c.Stage(strings.NewReader("x"), "abc", nil)
 	if err == nil || !strings.Contains(err.Error(), "stage the firmware: mkdir ") || !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("stage: %v", err)
 	}

@@ -11,15 +11,18 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/firmware"
 )
 
 // stageFolder is the folder below the firmware search path that is ours.
 const stageFolder = "hybrid"
 
-// Stage puts a firmware where the kernel finds it, as hybrid/<hex>.elf, where hex
-// is the SHA-256 of its content: two processors may share the file, which stays as
-// long as one of them has a claim, because recovery from a crash reads it again.
-func (c *Claim) Stage(content io.Reader, hex string) (err error) {
+// Stage puts a firmware where the kernel finds it, as hybrid/<hex>.<processor>.elf,
+// where hex is the SHA-256 of its content. It stays as long as the claim, because
+// recovery from a crash reads it again; quiet is what is changed in it before that,
+// and the reason why each processor has its own.
+func (c *Claim) Stage(content io.Reader, hex string, quiet []firmware.Patch) (err error) {
 	folder, err := c.store.host.FirmwareFolder()
 	if err != nil {
 		return err
@@ -30,7 +33,8 @@ func (c *Claim) Stage(content io.Reader, hex string) (err error) {
 		return err
 	}
 	defer unlock()
-	c.record.Folder, c.record.Firmware = folder, filepath.Join(stageFolder, hex+".elf")
+	c.record.Folder, c.record.Firmware = folder, filepath.Join(stageFolder, hex+"."+c.Processor.Instance+".elf")
+	c.record.Quiet = quiet
 	if err := c.save(); err != nil {
 		return err
 	}
@@ -72,8 +76,7 @@ func stageError(err error) error {
 	return fmt.Errorf("stage the firmware: %w", err)
 }
 
-// unstage removes the staged firmware unless another claim uses it. The record
-// keeps the folder: who is killed before the file is gone leaves that to the next.
+// unstage removes the staged firmware. The record keeps the folder: who is killed before the file is gone leaves that to the next.
 func (c *Claim) unstage() error {
 	if c.record.Folder == "" {
 		return nil

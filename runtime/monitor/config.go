@@ -43,6 +43,14 @@ type Config struct {
 	Dir       string `json:"dir"`     // the container's folder, once it is visible
 	Sysroot   string `json:"sysroot"` // of remoteproc.Host
 	Processor string `json:"processor"`
+	// Coredump is the folder in which a dump of the core's memory is kept after a
+	// crash; empty is none. MaxDumps bounds how many are kept there; 0 does not.
+	Coredump string `json:"coredump,omitempty"`
+	MaxDumps int    `json:"maxDumps,omitempty"`
+	// Heartbeat is the time without output that counts as a crash; 0 is none.
+	Heartbeat time.Duration `json:"heartbeat,omitempty"`
+	// RPMsg says that the firmware may offer terminals.
+	RPMsg bool `json:"rpmsg,omitempty"`
 }
 
 // Exit codes of a container, as its engine sees them.

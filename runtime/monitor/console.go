@@ -14,49 +14,91 @@ import (
 const maxTraces = 8
 
 // Times between two looks at the trace buffers: often while there is output, then
-// less and less. debugfs cannot be waited for.
+// less and less, and in the end only when somebody asks. debugfs cannot be waited for.
 const (
 	minLook = 20 * time.Millisecond
 	maxLook = 500 * time.Millisecond
 )
 
 // console copies the firmware's output to the container's standard output and to
-// its log. It runs by itself, as an engine that does not read must not keep the
-// monitor from seeing a crash.
+// its log, and the standard input to the firmware's terminal. It runs by itself, as
+// an engine that does not read must not keep the monitor from seeing a crash.
 type console struct {
+	host      remoteproc.Host
 	processor *remoteproc.Processor
 	log       *logFile
 	traces    []*trace
-	writes    sync.Mutex // of the log: the monitor speaks too
+	terminals *terminals // nil if the firmware offers none
 	flushes   chan chan struct{}
+	looks     chan struct{}
 	stop      chan struct{}
+
+	writes sync.Mutex // of the log, and of last
+	last   time.Time  // when there was output last
 }
 
-func newConsole(p *remoteproc.Processor, dir string) *console {
-	return &console{processor: p, log: &logFile{dir: dir, now: time.Now}, flushes: make(chan chan struct{}), stop: make(chan struct{})}
+func newConsole(c Config, p *remoteproc.Processor) *console {
+	n := &console{
+		host: remoteproc.Host{Root: c.Sysroot}, processor: p, log: &logFile{dir: c.Dir, now: time.Now},
+		flushes: make(chan chan struct{}), looks: make(chan struct{}, 1), stop: make(chan struct{}), last: time.Now(),
+	}
+	if c.RPMsg {
+		n.terminals = newTerminals(n.host, p, n.emit)
+	}
+	return n
 }
 
-// run follows the trace buffers until close.
+// run follows the firmware's output until close.
 func (c *console) run() {
 	look := minLook
+	c.writes.Lock()
+	c.last = time.Now() // it was started now
+	c.writes.Unlock()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	again := func(found bool) {
+		if found {
+			look = minLook
+		}
+		if look <= maxLook {
+			timer.Reset(look)
+			look *= 2
+		}
+	}
 	for {
 		select {
 		case <-timer.C:
+			again(c.copy())
+		case <-c.looks:
 			if c.copy() {
-				look = minLook
-			} else {
-				look = min(2*look, maxLook)
+				again(true)
 			}
-			timer.Reset(look)
 		case done := <-c.flushes:
 			c.copy()
+			if c.terminals != nil {
+				c.terminals.close()
+			}
 			close(done)
 		case <-c.stop:
 			return
 		}
 	}
+}
+
+// look makes run look for output, which it does not do by itself if there was none
+// for a while.
+func (c *console) look() {
+	select {
+	case c.looks <- struct{}{}:
+	default: // it is about to
+	}
+}
+
+// silence is how long there was no output.
+func (c *console) silence() time.Duration {
+	c.writes.Lock()
+	defer c.writes.Unlock()
+	return time.Since(c.last)
 }
 
 // maxWait is how long the monitor waits for an engine that does not read.
@@ -79,7 +121,8 @@ func (c *console) flush() {
 
 func (c *console) close() { close(c.stop) }
 
-// copy copies what is new, and reports whether there was something.
+// copy copies what is new in the trace buffers, and reports whether there was
+// something.
 func (c *console) copy() bool {
 	if c.traces == nil {
 		c.open()
@@ -89,9 +132,11 @@ func (c *console) copy() bool {
 		text, err := t.next()
 		if err == nil && len(text) > 0 {
 			any = true
-			c.keep(Stdout, text)         // first: standard output may have nobody who reads it
-			_, _ = os.Stdout.Write(text) // an engine that went away keeps no firmware from running
+			c.emit(text)
 		}
+	}
+	if c.terminals != nil {
+		any = c.terminals.look() || any
 	}
 	return any
 }
@@ -107,6 +152,12 @@ func (c *console) open() {
 			c.traces = append(c.traces, &trace{file: f})
 		}
 	}
+}
+
+// emit passes output of the firmware on.
+func (c *console) emit(text []byte) {
+	c.keep(Stdout, text)         // first: standard output may have nobody who reads it
+	_, _ = os.Stdout.Write(text) // an engine that went away keeps no firmware from running
 }
 
 // say adds a line of the monitor itself, to standard error and the log. It waits at
@@ -130,4 +181,7 @@ func (c *console) keep(stream string, text []byte) {
 	c.writes.Lock()
 	defer c.writes.Unlock()
 	c.log.write(stream, text)
+	if stream == Stdout {
+		c.last = time.Now()
+	}
 }

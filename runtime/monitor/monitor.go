@@ -139,7 +139,7 @@ func (m *monitor) inherit(in *bufio.Reader) error {
 		return err
 	}
 	m.starts = os.NewFile(StartFD, "start")
-	m.console = newConsole(m.processor, m.config.Dir)
+	m.console = newConsole(m.config, m.processor)
 	return nil
 }
 
@@ -216,7 +216,7 @@ func (m *monitor) prepare() (err error) {
 	if m.state, err = m.processor.Watch(); err != nil {
 		return err
 	}
-	return m.claim.Configure()
+	return m.claim.Configure(m.config.Coredump != "")
 }
 
 // boot starts the firmware. The error has the kernel's own words.
@@ -276,6 +276,9 @@ func (m *monitor) watch() Exit {
 	if exit.Code == ExitCrashed || exit.Code == ExitTaken {
 		m.console.say(exit.Reason)
 	}
+	if state, err := m.state.State(); err == nil && state == remoteproc.Crashed && m.config.Coredump != "" {
+		m.saveDump()
+	}
 	return exit
 }
 
@@ -290,8 +293,12 @@ func (m *monitor) wait() Exit {
 		defer m.log.Close()
 		go follow(m.log, lines, done)
 	}
+	if m.config.Heartbeat > 0 {
+		look = min(look, m.config.Heartbeat/4)
+	}
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
+	looked := time.Now()
 	settled := time.After(time.Second)
 	said := ""
 	for {
@@ -309,7 +316,7 @@ func (m *monitor) wait() Exit {
 				}
 			}
 			return Exit{Code: ExitCrashed, Reason: "the firmware crashed" + said}
-		case err == nil && !state.Up():
+		case err == nil && (!state.Up() || state == remoteproc.Detached):
 			return Exit{Code: ExitTaken, Reason: fmt.Sprintf("%s was stopped by somebody else: it is %s", m.processor, state)}
 		}
 		select {
@@ -322,6 +329,13 @@ func (m *monitor) wait() Exit {
 		case <-settled:
 			trim()
 		case <-ticker.C:
+			if m.config.Heartbeat > 0 && m.console.silence() > m.config.Heartbeat {
+				return Exit{Code: ExitCrashed, Reason: fmt.Sprintf("the firmware hangs: no output for %v", m.config.Heartbeat)}
+			}
+			if time.Since(looked) >= min(lookWithLog, look*10) || m.config.Heartbeat > 0 {
+				m.console.look()
+				looked = time.Now()
+			}
 		}
 	}
 }

@@ -222,6 +222,10 @@ func (p *Processor) SetRecovery(enabled bool) error {
 	return p.write("recovery", "disabled")
 }
 
+// Recover restarts a crashed core once, with or without recovery. It reads the
+// firmware file again.
+func (p *Processor) Recover() error { return p.write("recovery", "recover") }
+
 // Coredump reads the coredump attribute: disabled, enabled or inline.
 func (p *Processor) Coredump() (string, error) { return p.read("coredump") }
 
@@ -299,7 +303,7 @@ func (p *Processor) Stop() error {
 		case Crashed:
 			// with recovery on, the kernel is about to restart it by itself
 			if last = p.write("state", "stop"); errors.Is(last, unix.EINVAL) {
-				if last = p.write("recovery", "recover"); last != nil {
+				if last = p.Recover(); last != nil {
 					return fmt.Errorf("%w: recovering it from its crash: %w", ErrNotStopped, last)
 				}
 			}

@@ -38,7 +38,7 @@ var rooms = map[string][]string{
 	"runtime":            {"runtime", "board", "image", "firmware"},
 	"runtime/remoteproc": {},
 	"runtime/process":    {},
-	"runtime/claim":      {"runtime/remoteproc"},
+	"runtime/claim":      {"runtime/remoteproc", "firmware"},
 	"runtime/monitor":    {"runtime/remoteproc", "runtime/claim"},
 	"runtime/bundle":     {"board", "image", "firmware"},
 	"cmd/hybrid-runtime": {"runtime", "board", "image", "firmware"},

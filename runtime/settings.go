@@ -1,0 +1,112 @@
+package runtime
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hybrid-containers/hybrid/runtime/bundle"
+	"github.com/hybrid-containers/hybrid/runtime/claim"
+)
+
+// Keys of annotations by which a container is told how to treat its processor. Where
+// no annotations can be given, as with Docker 20.10, the environment is asked:
+// hybrid.on-stop is HYBRID_ON_STOP there. An option of the command goes before both,
+// the annotation before the environment.
+const (
+	KeyAttach    = "hybrid.attach"    // true: take over a core that a boot loader started
+	KeyOnStop    = "hybrid.on-stop"   // what becomes of such a core: detach (default), stop
+	KeyCoredump  = "hybrid.coredump"  // true: keep a dump of the core's memory after a crash
+	KeyHeartbeat = "hybrid.heartbeat" // a duration: no output for so long is a crash
+)
+
+// Values of KeyOnStop.
+const (
+	OnStopDetach = "detach"
+	OnStopStop   = "stop"
+)
+
+// coredumpFolder is where dumps are kept if it is not an option that asks for them:
+// an image must not choose a folder. As many are kept at most, of all containers.
+const (
+	coredumpFolder = "var/lib/hybrid/coredumps"
+	maxCoredumps   = 8
+)
+
+// minHeartbeat is the shortest heartbeat: output is looked for some times a second.
+const minHeartbeat = 500 * time.Millisecond
+
+// settings are what the options, annotations and environment of a container say.
+type settings struct {
+	attach    *claim.Attach
+	coredump  string // folder; empty is no dumps
+	maxDumps  int    // in that folder; 0 is any number
+	heartbeat time.Duration
+}
+
+// settings reads the settings of a container.
+func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, err error) {
+	get := func(option, key string) (value, from string) {
+		if option != "" {
+			return option, "--" + strings.TrimPrefix(key, "hybrid.")
+		}
+		if v, ok := fw.Annotations[key]; ok {
+			return v, "annotation " + key
+		}
+		variable := strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(key))
+		for _, e := range fw.Env {
+			if v, ok := strings.CutPrefix(e, variable+"="); ok {
+				value, from = v, "environment variable "+variable // the last counts
+			}
+		}
+		return value, from
+	}
+	yes := func(option bool, key string) (bool, error) {
+		if option {
+			return true, nil
+		}
+		switch v, from := get("", key); v {
+		case "", "false":
+			return false, nil
+		case "true":
+			return true, nil
+		default:
+			return false, fmt.Errorf("%s: %q: want true or false", from, v)
+		}
+	}
+
+	attach, err := yes(o.Attach, KeyAttach)
+	if err != nil {
+		return s, err
+	}
+	onStop, from := get(o.OnStop, KeyOnStop)
+	switch onStop {
+	case "", OnStopDetach, OnStopStop:
+	default:
+		return s, fmt.Errorf("%s: %q: want %s or %s", from, onStop, OnStopDetach, OnStopStop)
+	}
+	if attach {
+		s.attach = &claim.Attach{Detach: onStop != OnStopStop}
+	}
+
+	dump, err := yes(false, KeyCoredump)
+	if err != nil {
+		return s, err
+	}
+	switch {
+	case o.Coredump != "":
+		if s.coredump, err = filepath.Abs(o.Coredump); err != nil {
+			return s, err
+		}
+	case dump:
+		s.coredump, s.maxDumps = filepath.Join(r.Host.Root, coredumpFolder), maxCoredumps
+	}
+
+	if v, from := get(o.Heartbeat, KeyHeartbeat); v != "" {
+		if s.heartbeat, err = time.ParseDuration(v); err != nil || s.heartbeat < minHeartbeat {
+			return s, fmt.Errorf("%s: %q: want a duration of %v or more, as 5s", from, v, minHeartbeat)
+		}
+	}
+	return s, nil
+}
