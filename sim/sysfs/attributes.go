@@ -20,6 +20,8 @@ type file struct {
 	size  uint64                                        // what stat says, whatever the content is
 	show  func() ([]byte, error)                        // nil: cannot be read
 	store func(ctx context.Context, value string) error // nil: cannot be written
+	// readAt is instead of show, for what is large: how many bytes were put into b.
+	readAt func(b []byte, off int64) (int, error)
 }
 
 const attributeSize = 4096 // of every attribute in sysfs

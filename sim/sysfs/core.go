@@ -66,6 +66,7 @@ type kernel struct {
 	greeting    string
 	stopCrashed bool
 	inodes      atomic.Uint64 // of traces; those of all else are numbered from 1<<63
+	dumps       dumps
 
 	mu   sync.Mutex // for what is below
 	log  io.Writer
@@ -99,6 +100,8 @@ type Core struct {
 	table     []byte // of the loaded firmware, nil without one
 	traces    []*trace
 	carveouts []board.Region // what device addresses may mean, while loaded
+	entry     uint64         // of the loaded firmware
+	dump      *dump          // nil: there is none
 	memory    memory
 
 	bootDelay, stopDelay time.Duration
@@ -128,6 +131,11 @@ func newCore(k *kernel, instance string, p Processor) *Core {
 func (c *Core) close() {
 	c.closing.Do(func() { close(c.done) })
 	c.worker.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dump != nil {
+		c.dump.timer.Stop()
+	}
 }
 
 // device is who a line of the kernel's log is about.
@@ -390,6 +398,7 @@ func (c *Core) run(m *image) error {
 		c.mu.Unlock()
 	}
 	c.mu.Lock()
+	c.entry = m.header().entry
 	delay, errno := c.bootDelay, c.bootError
 	c.mu.Unlock()
 	if err := c.drive(delay, errno); err != nil {
@@ -510,6 +519,9 @@ func (c *Core) recover(ctx context.Context) error {
 	}
 	c.printk(kmsg.Error, "recovering %s", c.config.Name)
 	if err := c.halt(); err != nil {
+		return err
+	}
+	if err := c.dumpCore(); err != nil {
 		return err
 	}
 	_, data, err := c.read()

@@ -85,6 +85,7 @@ func (m *image) fits(off, n uint64) bool {
 }
 
 type elfHeader struct {
+	entry                  uint64
 	phoff, shoff           uint64
 	phnum, shnum, shstrndx uint16
 }
@@ -93,11 +94,13 @@ func (m *image) header() elfHeader {
 	le := binary.LittleEndian
 	if m.class == elf.ELFCLASS32 {
 		return elfHeader{
+			entry: uint64(le.Uint32(m.data[24:])),
 			phoff: uint64(le.Uint32(m.data[28:])), shoff: uint64(le.Uint32(m.data[32:])),
 			phnum: le.Uint16(m.data[44:]), shnum: le.Uint16(m.data[48:]), shstrndx: le.Uint16(m.data[50:]),
 		}
 	}
 	return elfHeader{
+		entry: le.Uint64(m.data[24:]),
 		phoff: le.Uint64(m.data[32:]), shoff: le.Uint64(m.data[40:]),
 		phnum: le.Uint16(m.data[56:]), shnum: le.Uint16(m.data[60:]), shstrndx: le.Uint16(m.data[62:]),
 	}

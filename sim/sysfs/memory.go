@@ -53,3 +53,26 @@ func (m memory) stringAt(addr, limit uint64) []byte {
 	}
 	return s
 }
+
+// readAt fills b with what is at addr. What was never written is zero.
+func (m memory) readAt(b []byte, addr uint64) {
+	for len(b) > 0 {
+		part := b[:min(uint64(len(b)), pageSize-addr%pageSize)]
+		if page := m[addr/pageSize]; page != nil {
+			copy(part, page[addr%pageSize:])
+		} else {
+			clear(part)
+		}
+		b, addr = b[len(part):], addr+uint64(len(part))
+	}
+}
+
+// copy is what the memory holds now.
+func (m memory) copy() memory {
+	c := memory{}
+	for number, page := range m {
+		p := *page
+		c[number] = &p
+	}
+	return c
+}

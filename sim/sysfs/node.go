@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,6 +20,25 @@ type folder struct {
 	mode    uint32
 	entries []entry
 	core    *Core
+	live    func() []*liveEntry // what is there now besides, nil for nothing
+}
+
+// liveEntry is an entry that comes and goes, in one folder.
+type liveEntry struct {
+	entry
+	once sync.Once // makes the inode
+}
+
+func liveFolder(name string, d *folder) *liveEntry {
+	return &liveEntry{entry: entry{name, d, syscall.S_IFDIR}}
+}
+
+func liveLink(name, target string) *liveEntry {
+	return &liveEntry{entry: entry{name, newLink(target), syscall.S_IFLNK}}
+}
+
+func newLink(target string) *fs.MemSymlink {
+	return &fs.MemSymlink{Attr: fuse.Attr{Mode: 0o777}, Data: []byte(target)}
 }
 
 type entry struct {
@@ -43,7 +63,7 @@ func (d *folder) addFile(f *file) *folder {
 }
 
 func (d *folder) addLink(name, target string) *folder {
-	d.entries = append(d.entries, entry{name, &fs.MemSymlink{Attr: fuse.Attr{Mode: 0o777}, Data: []byte(target)}, syscall.S_IFLNK})
+	d.entries = append(d.entries, entry{name, newLink(target), syscall.S_IFLNK})
 	return d
 }
 
@@ -75,6 +95,16 @@ func (d *folder) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 		out.SetAttrTimeout(forever)
 		return e.node.EmbeddedInode(), errno
 	}
+	for _, e := range d.lives() {
+		if e.name != name {
+			continue
+		}
+		e.once.Do(func() { d.NewPersistentInode(ctx, e.node, fs.StableAttr{Mode: e.kind}) })
+		var attr fuse.AttrOut
+		errno := e.node.(fs.NodeGetattrer).Getattr(ctx, nil, &attr)
+		out.Attr = attr.Attr
+		return e.node.EmbeddedInode(), errno
+	}
 	for i, t := range d.traces() {
 		if name != traceName(i) {
 			continue
@@ -94,10 +124,20 @@ func (d *folder) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 	for _, e := range d.entries {
 		list = append(list, fuse.DirEntry{Name: e.name, Mode: e.kind, Ino: e.node.EmbeddedInode().StableAttr().Ino})
 	}
+	for _, e := range d.lives() {
+		list = append(list, fuse.DirEntry{Name: e.name, Mode: e.kind})
+	}
 	for i, t := range d.traces() {
 		list = append(list, fuse.DirEntry{Name: traceName(i), Mode: syscall.S_IFREG, Ino: t.inode})
 	}
 	return fs.NewListDirStream(list), fs.OK
+}
+
+func (d *folder) lives() []*liveEntry {
+	if d.live == nil {
+		return nil
+	}
+	return d.live()
 }
 
 func (d *folder) traces() []*trace {
@@ -162,6 +202,13 @@ func (n *fileNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32,
 }
 
 func (n *fileNode) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	if n.file.readAt != nil {
+		size, err := n.file.readAt(dest, off)
+		if err != nil {
+			return nil, errnoOf(err)
+		}
+		return fuse.ReadResultData(dest[:size]), fs.OK
+	}
 	if n.file.show == nil {
 		return nil, syscall.EINVAL
 	}

@@ -10,7 +10,8 @@
 //
 // Under the folder DIR of Mount:
 //
-//	DIR/sys/class/remoteproc/remoteprocN        name firmware state recovery coredump uevent device
+//	DIR/sys/class/remoteproc/remoteprocN        name firmware state recovery coredump uevent device devcoredump
+//	DIR/sys/class/devcoredump                   devcdN with data and failing_device, disabled
 //	DIR/sys/kernel/debug/remoteproc/remoteprocN traceM crash recovery coredump name resource_table carveout_memories
 //	DIR/sys/module/firmware_class/parameters    path
 //	DIR/sys/firmware/devicetree/base            compatible model, a folder for each core's node
@@ -21,7 +22,7 @@
 // kernel looks, inside of DIR; compressed firmware is not. DIR/lib/firmware, DIR/run
 // and DIR/dev are plain folders.
 //
-// Not simulated: /dev/remoteprocN, core dumps, virtio and rpmsg devices.
+// Not simulated: /dev/remoteprocN, virtio and rpmsg devices.
 package sysfs
 
 import (
@@ -155,6 +156,7 @@ func Mount(dir string, config Config) (*Server, error) {
 	files := &search{root: dir, release: release}
 	k := &kernel{open: files.open, greeting: config.Greeting, stopCrashed: config.StopCrashed, log: config.Log}
 	k.inodes.Store(1 << 32)
+	k.dumps.kept = dumpTime
 	s := &Server{}
 	log := filepath.Join(dir, "dev/kmsg")
 	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -178,7 +180,7 @@ func Mount(dir string, config Config) (*Server, error) {
 	for _, m := range []struct {
 		name string
 		root *folder
-	}{{"sys", sysTree(config, s.cores, files)}, {"sim", simTree(s.cores)}} {
+	}{{"sys", sysTree(k, config, s.cores, files)}, {"sim", simTree(s.cores)}} {
 		where := filepath.Join(dir, m.name)
 		server, err := serve(where, m.root)
 		if err != nil {

@@ -4,7 +4,7 @@ import "fmt"
 
 // sysTree is DIR/sys. As in the kernel's the class holds links only, and a processor
 // lies below the device that the device tree describes.
-func sysTree(config Config, cores []*Core, files *search) *folder {
+func sysTree(k *kernel, config Config, cores []*Core, files *search) *folder {
 	class, debug := newFolder(0o755), newFolder(0o755)
 	platform, base := newFolder(0o755), newFolder(0o755)
 	base.addFile(property("compatible", config.Compatible...)).addFile(property("model", config.Model))
@@ -14,6 +14,7 @@ func sysTree(config Config, cores []*Core, files *search) *folder {
 		for _, f := range c.attributes() {
 			processor.addFile(f)
 		}
+		processor.live = c.dumpLink
 		processor.addLink("device", "../../../"+node)
 		processor.addLink("subsystem", "../../../../../class/remoteproc")
 		platform.add(node, newFolder(0o755).
@@ -31,10 +32,13 @@ func sysTree(config Config, cores []*Core, files *search) *folder {
 		traces.core = c
 		debug.add(c.instance, traces)
 	}
+	dumpClass, dumped := newFolder(0o755).addFile(k.dumps.disabledFile()), newFolder(0o755)
+	dumpClass.live = func() []*liveEntry { return k.dumps.entries(func(d *dump) *liveEntry { return d.inClass }) }
+	dumped.live = func() []*liveEntry { return k.dumps.entries(func(d *dump) *liveEntry { return d.device }) }
 	dir := func(name string, child *folder) *folder { return newFolder(0o755).add(name, child) }
 	return newFolder(0o755).
-		add("class", dir("remoteproc", class)).
-		add("devices", dir("platform", platform)).
+		add("class", newFolder(0o755).add("devcoredump", dumpClass).add("remoteproc", class)).
+		add("devices", newFolder(0o755).add("platform", platform).add("virtual", dir("devcoredump", dumped))).
 		add("firmware", dir("devicetree", dir("base", base))).
 		add("kernel", newFolder(0o755).add("debug", newFolder(0o700).add("remoteproc", debug))).
 		add("module", dir("firmware_class", dir("parameters", newFolder(0o755).addFile(files.parameterFile()))))

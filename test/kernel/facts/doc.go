@@ -18,5 +18,5 @@
 // A second, shorter list is for cores that a boot loader started.
 //
 // Not yet in the lists: what firmware does when it really runs (a crash by itself,
-// rpmsg), core dumps, /dev/remoteprocN, a signal during a write, compressed firmware.
+// rpmsg), /dev/remoteprocN, a signal during a write, compressed firmware.
 package facts

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -231,6 +232,35 @@ var list = []fact{
 	{"coredump takes three words", []step{
 		write("coredump", "enabled"), reads("coredump", "enabled\n"), write("coredump", "inline\n"), reads("coredump", "inline\n"), reads(debug+"coredump", "inline\n"),
 		write("coredump", "disabled"), reads("coredump", "disabled\n"), refuse("coredump", "default", syscall.EINVAL), refuse("coredump", "", 0),
+	}},
+
+	// core dumps
+	{"without being asked for there is no core dump", []step{boot(good("").Bytes()), logs([]string{
+		"3 crash detected in m4: type watchdog", "3 handling crash #N in m4", "3 recovering m4", "6 stopped remote processor m4", "6 remote processor m4 is now up",
+	}, write(debug+"crash", "1")), noDump}},
+	{"a core dump is a device", []step{write("coredump", "enabled"), boot(good("hello\n").Bytes()), crashDump, dumpDevice, becomes("state", "running\n")}},
+	{"a core dump is an ELF file", []step{
+		write("coredump", "enabled"), boot(good("hello\n").Bytes()), crashDump, dumpContent(memory, "hello\n"+strings.Repeat("\x00", 10)),
+	}},
+	{"a core dump has every trace", []step{
+		write("coredump", "enabled"), boot(with(elftest.Table(elftest.Trace(traceAt+2, 3, "b"), elftest.Trace(traceAt, 1, "a")))),
+		crashDump, dumpContent(memory, "llo", "h"),
+	}},
+	{"a core dump is freed by a write, and is gone for who has it open", []step{write("coredump", "enabled"), boot(good("").Bytes()), crashDump, openDump}},
+	{"a core dump that is there is not replaced", []step{write("coredump", "enabled"), boot(good("").Bytes()), crashDump, becomes("state", "running\n"), secondDump}},
+	{"a core dump outlives its core", []step{
+		write("coredump", "enabled"), boot(good("hello\n").Bytes()), crashDump, becomes("state", "running\n"), write("state", "stop"), reads("state", "offline\n"),
+		dumpContent(memory, "hello\n"+strings.Repeat("\x00", 10)), free,
+	}},
+	{"without recovery the core dump comes with the recovery", []step{
+		write("coredump", "enabled"), boot(good("hello\n").Bytes()), crash, noDump, write("recovery", "recover"), dumpDevice, reads("state", "running\n"), free,
+	}},
+	{"an inline core dump keeps the core offline until it is freed", []step{
+		write("coredump", "inline"), boot(good("hello\n").Bytes()), crashDump, stays("state", "offline\n"), dumpContent(memory, "hello\n"+strings.Repeat("\x00", 10)),
+		stays("state", "offline\n"), free, becomes("state", "running\n"),
+	}},
+	{"core dumps are switched off for good, and only so", []step{
+		reads(dumpClass+"disabled", "0\n"), refuse(dumpClass+"disabled", "0", syscall.EINVAL), refuse(dumpClass+"disabled", "2", syscall.EINVAL), refuse(dumpClass+"disabled", "x", syscall.EINVAL),
 	}},
 
 	// the kernel's log

@@ -63,7 +63,12 @@ func simWorld(t *testing.T, change func(*sysfs.Config)) *world {
 		Model:      "hybrid virtual board",
 		Processors: []sysfs.Processor{{
 			Name: "m4", NodeName: "m4", Compatible: []string{"st,stm32mp1-m4"},
-			Memory: []board.Region{{Name: "mcuram", Start: memory, Size: memorySize}},
+			Memory: []board.Region{
+				{Name: "mcuram", Start: memory, Size: memorySize},
+				{Name: "vdev0vring0", Start: 0x60100000, Size: 0x4000},
+				{Name: "vdev0vring1", Start: 0x60104000, Size: 0x4000},
+				{Name: "vdev0buffer", Start: 0x60110000, Size: 0x40000},
+			},
 		}},
 	}
 	change(&config)

@@ -234,6 +234,13 @@ func (w *world) tidy() error {
 // reset brings the processor back to how it was found: offline or detached, with
 // recovery.
 func (w *world) reset() error {
+	// an inline dump keeps the processor's lock
+	dumps, _ := filepath.Glob(w.path(dumpClass + "devcd*/data"))
+	for _, name := range dumps {
+		if err := os.WriteFile(name, []byte("1"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	for range 10 {
 		state, err := w.read("state")
 		if err != nil {
