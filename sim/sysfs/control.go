@@ -13,7 +13,7 @@ import (
 
 // control is the file by which a pretend core is told what to do. It belongs to no
 // kernel; one write is one command, and one newline at its end does not count,
-// except in the text of trace.
+// except in the text of trace and tty.
 func (c *Core) control() *file {
 	return &file{
 		name: "control", mode: 0o644, size: attributeSize,
@@ -24,6 +24,8 @@ func (c *Core) control() *file {
 
 const controlHelp = `trace TEXT           the firmware prints TEXT: it is appended to its first trace buffer
 trace-reset          the firmware empties its first trace buffer
+tty TEXT             the firmware writes TEXT to its rpmsg tty
+tty-echo on|off      the firmware sends back what it receives there (on)
 crash [TYPE]         the core crashes: 0 mmufault, 1 watchdog (default), 2 fatal error
 boot-delay DURATION  starts take so long (as 1.5s, 200ms; 0 at once)
 boot-error ERRNO     starts fail in the driver (as EIO or 5; none)
@@ -34,13 +36,22 @@ stop-error ERRNO     stops fail in the driver
 // obey does what a command says.
 func (c *Core) obey(command string) error {
 	verb, argument, _ := strings.Cut(command, " ")
-	if verb == "trace" {
+	switch verb {
+	case "trace":
 		return c.Trace(argument)
+	case "tty":
+		return c.TTY(argument)
 	}
 	verb, argument = strings.TrimSuffix(verb, "\n"), strings.TrimSpace(argument)
 	switch verb {
 	case "trace-reset":
 		return c.ResetTrace()
+	case "tty-echo":
+		if argument != "on" && argument != "off" {
+			return errorf(unix.EINVAL, "tty-echo: %q is neither on nor off", argument)
+		}
+		c.SetEcho(argument == "on")
+		return nil
 	case "crash":
 		t := Watchdog
 		if argument != "" {

@@ -58,6 +58,8 @@ var (
 	ErrNoFirmware = fmt.Errorf("no firmware is loaded: %w", unix.ENXIO)
 	// ErrNoTrace reports firmware that declared no trace buffer.
 	ErrNoTrace = fmt.Errorf("the firmware declares no trace buffer: %w", unix.ENXIO)
+	// ErrNoTTY reports firmware that declared no virtio device for rpmsg.
+	ErrNoTTY = fmt.Errorf("the firmware declares no rpmsg device: %w", unix.ENXIO)
 )
 
 // kernel is what all cores share.
@@ -67,6 +69,7 @@ type kernel struct {
 	stopCrashed bool
 	inodes      atomic.Uint64 // of traces; those of all else are numbered from 1<<63
 	dumps       dumps
+	ttys        ttys
 
 	mu   sync.Mutex // for what is below
 	log  io.Writer
@@ -102,6 +105,9 @@ type Core struct {
 	carveouts []board.Region // what device addresses may mean, while loaded
 	entry     uint64         // of the loaded firmware
 	dump      *dump          // nil: there is none
+	tty       *tty           // nil: there is none
+	received  []byte         // on the tty
+	mute      bool           // nothing is sent back there
 	memory    memory
 
 	bootDelay, stopDelay time.Duration
@@ -131,6 +137,7 @@ func newCore(k *kernel, instance string, p Processor) *Core {
 func (c *Core) close() {
 	c.closing.Do(func() { close(c.done) })
 	c.worker.Wait()
+	c.closeTTY()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dump != nil {
@@ -264,6 +271,7 @@ func (c *Core) detach(ctx context.Context) error {
 	if c.power != 0 {
 		return nil
 	}
+	c.closeTTY()
 	c.unload()
 	c.become(detached)
 	c.printk(kmsg.Info, "detached remote processor %s", c.config.Name)
@@ -286,7 +294,11 @@ func (c *Core) preload(firmware []byte) error {
 
 // attach is rproc_attach: the firmware is there, and so is its resource table.
 func (c *Core) attach() error {
-	if err := c.claim(c.booted); err != nil {
+	err := c.claim(c.booted)
+	if err == nil {
+		err = c.openTTY()
+	}
+	if err != nil {
 		c.unload()
 		return err
 	}
@@ -366,6 +378,9 @@ func (c *Core) claim(table []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if table != nil {
+		table = setVdevs(table, c.config.Memory)
+	}
 	c.table = table
 	c.carveouts = slices.Concat(c.config.Memory, r.carveouts)
 	for _, t := range r.traces {
@@ -403,6 +418,10 @@ func (c *Core) run(m *image) error {
 	c.mu.Unlock()
 	if err := c.drive(delay, errno); err != nil {
 		c.printk(kmsg.Error, "can't start rproc %s: -%d", c.config.Name, errnoOf(err))
+		return err
+	}
+	if err := c.openTTY(); err != nil {
+		c.printk(kmsg.Error, "failed to probe subdevices for %s: -%d", c.config.Name, errnoOf(err))
 		return err
 	}
 	c.mu.Lock()
@@ -456,6 +475,7 @@ func (c *Core) drive(delay time.Duration, errno syscall.Errno) error {
 
 // halt is rproc_stop.
 func (c *Core) halt() error {
+	c.closeTTY() // devices go before the core is stopped
 	c.mu.Lock()
 	delay, errno := c.stopDelay, c.stopError
 	c.mu.Unlock()

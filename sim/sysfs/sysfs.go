@@ -12,17 +12,23 @@
 //
 //	DIR/sys/class/remoteproc/remoteprocN        name firmware state recovery coredump uevent device devcoredump
 //	DIR/sys/class/devcoredump                   devcdN with data and failing_device, disabled
+//	DIR/sys/class/tty                           ttyRPMSGN, a link to below its processor
 //	DIR/sys/kernel/debug/remoteproc/remoteprocN traceM crash recovery coredump name resource_table carveout_memories
 //	DIR/sys/module/firmware_class/parameters    path
 //	DIR/sys/firmware/devicetree/base            compatible model, a folder for each core's node
 //	DIR/dev/kmsg                                the kernel's log, see package kmsg
+//	DIR/dev/ttyRPMSGN                           a link to a pseudo terminal
+//	DIR/sim/remoteprocN/tty                     what Linux wrote to it
 //	DIR/sim/remoteprocN/control                 what the core does; reading it shows the commands
 //
 // Firmware is looked for in DIR/lib/firmware and the other folders in which the
 // kernel looks, inside of DIR; compressed firmware is not. DIR/lib/firmware, DIR/run
 // and DIR/dev are plain folders.
 //
-// Not simulated: /dev/remoteprocN, virtio and rpmsg devices.
+// Firmware with a virtio device for rpmsg announces one channel, rpmsg-tty, and sends
+// back what it receives there.
+//
+// Not simulated: /dev/remoteprocN, other virtio devices and channels, /dev/rpmsgN.
 package sysfs
 
 import (
@@ -157,7 +163,15 @@ func Mount(dir string, config Config) (*Server, error) {
 	k := &kernel{open: files.open, greeting: config.Greeting, stopCrashed: config.StopCrashed, log: config.Log}
 	k.inodes.Store(1 << 32)
 	k.dumps.kept = dumpTime
+	k.ttys.dir = filepath.Join(dir, "dev")
 	s := &Server{}
+	// what a killed server left; links to terminals that may be others' by now
+	links, _ := filepath.Glob(filepath.Join(dir, "dev/ttyRPMSG*"))
+	for _, link := range links {
+		if err := os.Remove(link); err != nil {
+			return nil, err
+		}
+	}
 	log := filepath.Join(dir, "dev/kmsg")
 	if err := os.Remove(log); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err

@@ -366,3 +366,71 @@ func TestNoKmsg(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTTY has two cores with a tty each, which say what they are told to.
+func TestTTY(t *testing.T) {
+	c := config()
+	c.Processors[1] = c.Processors[0]
+	c.Processors[1].NodeName = "other"
+	dir, server := mount(t, c)
+	elf := elftest.File{
+		Segments: []elftest.Segment{{Addr: 0x60000000, Data: []byte("code")}},
+		Table:    elftest.Table(elftest.Vdev(7, 2, 16)),
+	}
+	if err := os.WriteFile(filepath.Join(dir, "lib/firmware/rpmsg.elf"), elf.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Core(0).TTY("x"); !errors.Is(err, sysfs.ErrNoTTY) {
+		t.Errorf("tty of an offline core: %v", err)
+	}
+	for i := range 2 {
+		processor := fmt.Sprintf("sys/class/remoteproc/remoteproc%d/", i)
+		write(t, dir, processor+"firmware", "rpmsg.elf")
+		write(t, dir, processor+"state", "start")
+		name, control := fmt.Sprintf("ttyRPMSG%d", i), fmt.Sprintf("sim/remoteproc%d/", i)
+		f, err := os.OpenFile(filepath.Join(dir, "dev", name), os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		says := func(want string) {
+			t.Helper()
+			_ = f.SetReadDeadline(time.Now().Add(5 * time.Second))
+			b := make([]byte, 64)
+			if n, err := f.Read(b); string(b[:n]) != want || err != nil {
+				t.Errorf("%s says %q, %v; want %q", name, b[:n], err, want)
+			}
+		}
+		write(t, dir, control+"control", "tty hello\n")
+		says("hello\n")
+		if _, err := f.WriteString("echo\n"); err != nil {
+			t.Fatal(err)
+		}
+		says("echo\n")
+		write(t, dir, control+"control", "tty-echo off")
+		if _, err := f.WriteString("quiet\n"); err != nil {
+			t.Fatal(err)
+		}
+		await(t, func() bool { return read(t, dir, control+"tty") == "echo\nquiet\n" })
+		write(t, dir, control+"control", "tty done\n")
+		says("done\n")
+		link, err := filepath.EvalSymlinks(filepath.Join(dir, "sys/class/tty", name))
+		if want, _ := filepath.EvalSymlinks(filepath.Join(dir, processor)); err != nil || !strings.HasPrefix(link, want+"/") {
+			t.Errorf("%s is at %s, %v", name, link, err)
+		}
+	}
+	// the lowest number that is free
+	write(t, dir, "sys/class/remoteproc/remoteproc0/state", "stop")
+	if _, err := os.Lstat(filepath.Join(dir, "dev/ttyRPMSG0")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after stop: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "dev/ttyRPMSG1")); err != nil {
+		t.Error(err)
+	}
+	// who reads nothing does not keep the core from going on
+	write(t, dir, "sim/remoteproc1/control", "tty "+strings.Repeat("x", 4000))
+	for range 5 {
+		write(t, dir, "sim/remoteproc1/control", "tty "+strings.Repeat("x", 4000))
+	}
+	write(t, dir, "sys/class/remoteproc/remoteproc1/state", "stop")
+}

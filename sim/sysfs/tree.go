@@ -14,7 +14,7 @@ func sysTree(k *kernel, config Config, cores []*Core, files *search) *folder {
 		for _, f := range c.attributes() {
 			processor.addFile(f)
 		}
-		processor.live = c.dumpLink
+		processor.live = c.devices
 		processor.addLink("device", "../../../"+node)
 		processor.addLink("subsystem", "../../../../../class/remoteproc")
 		platform.add(node, newFolder(0o755).
@@ -35,9 +35,13 @@ func sysTree(k *kernel, config Config, cores []*Core, files *search) *folder {
 	dumpClass, dumped := newFolder(0o755).addFile(k.dumps.disabledFile()), newFolder(0o755)
 	dumpClass.live = func() []*liveEntry { return k.dumps.entries(func(d *dump) *liveEntry { return d.inClass }) }
 	dumped.live = func() []*liveEntry { return k.dumps.entries(func(d *dump) *liveEntry { return d.device }) }
+	terminals, channels := newFolder(0o755), newFolder(0o755)
+	terminals.live = func() []*liveEntry { return k.ttys.entries(func(t *tty) *liveEntry { return t.inClass }) }
+	channels.live = func() []*liveEntry { return k.ttys.entries(func(t *tty) *liveEntry { return t.onBus }) }
 	dir := func(name string, child *folder) *folder { return newFolder(0o755).add(name, child) }
 	return newFolder(0o755).
-		add("class", newFolder(0o755).add("devcoredump", dumpClass).add("remoteproc", class)).
+		add("bus", dir("rpmsg", dir("devices", channels))).
+		add("class", newFolder(0o755).add("devcoredump", dumpClass).add("remoteproc", class).add("tty", terminals)).
 		add("devices", newFolder(0o755).add("platform", platform).add("virtual", dir("devcoredump", dumped))).
 		add("firmware", dir("devicetree", dir("base", base))).
 		add("kernel", newFolder(0o755).add("debug", newFolder(0o700).add("remoteproc", debug))).
@@ -48,7 +52,7 @@ func sysTree(k *kernel, config Config, cores []*Core, files *search) *folder {
 func simTree(cores []*Core) *folder {
 	root := newFolder(0o755)
 	for _, c := range cores {
-		root.add(c.instance, newFolder(0o755).addFile(c.control()))
+		root.add(c.instance, newFolder(0o755).addFile(c.control()).addFile(c.receivedFile()))
 	}
 	return root
 }

@@ -11,12 +11,12 @@
 //
 // FACTS_WORLD=kernel runs the list on the kernel under the test's feet, for a board
 // with a Cortex-M core whose memory is at 0x60000000. FACTS_FIRMWARE is then the
-// folder with hello_world.elf and crash.elf, built for that board.
+// folder with hello_world.elf, crash.elf and echo.elf, built for that board.
 //
 // What the tests need of a world is its files: sysfs, debugfs and /lib/firmware.
 //
 // A second, shorter list is for cores that a boot loader started.
 //
-// Not yet in the lists: what firmware does when it really runs (a crash by itself,
-// rpmsg), /dev/remoteprocN, a signal during a write, compressed firmware.
+// Not yet in the lists: what firmware does when it really runs (a crash by itself),
+// rpmsg but for its tty, /dev/remoteprocN, a signal during a write, compressed firmware.
 package facts

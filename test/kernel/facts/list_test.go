@@ -234,6 +234,22 @@ var list = []fact{
 		write("coredump", "disabled"), reads("coredump", "disabled\n"), refuse("coredump", "default", syscall.EINVAL), refuse("coredump", "", 0),
 	}},
 
+	// rpmsg
+	{"firmware with a channel rpmsg-tty has a tty below its processor", []step{
+		absent(ttyClass + "ttyRPMSG0"), realFirmware("echo.elf"), ttyDevice,
+		write("state", "stop"), absent(ttyClass + "ttyRPMSG0"), absent("dev/ttyRPMSG0"), onlyAttributes,
+	}},
+	{"a virtio device in the resource table is filled in", []step{
+		realFirmware("echo.elf"), ttyDevice, holds(debug+"resource_table", "  ID 7\n", "  Guest features 0x1\n", "  Status 0x7\n",
+			"  Vring 0\n    Device Address 0x60100000\n    Alignment 16\n    Number of buffers 16\n", "  Vring 1\n    Device Address 0x60104000\n"),
+	}},
+	{"a new tty is raw, but for newlines", []step{realFirmware("echo.elf"), ttySettings}},
+	{"what is written to the tty comes back", []step{realFirmware("echo.elf"), pingPong}},
+	{"stop hangs the tty up", []step{realFirmware("echo.elf"), hangUp(write("state", "stop"))}},
+	{"a crash leaves the tty, and the recovery brings another", []step{
+		realFirmware("echo.elf"), ttyDevice, crash, ttyDevice, write("recovery", "recover"), ttyDevice, pingPong,
+	}},
+
 	// core dumps
 	{"without being asked for there is no core dump", []step{boot(good("").Bytes()), logs([]string{
 		"3 crash detected in m4: type watchdog", "3 handling crash #N in m4", "3 recovering m4", "6 stopped remote processor m4", "6 remote processor m4 is now up",

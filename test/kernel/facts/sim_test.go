@@ -42,7 +42,7 @@ func runAll(m *testing.M) (int, error) {
 			return 1, err
 		}
 		defer os.RemoveAll(dir)
-		for _, source := range []string{"examples/hello_world", "test/kernel/firmware"} {
+		for _, source := range []string{"examples/hello_world", "test/kernel/firmware", "test/kernel/firmware/rpmsg"} {
 			out, err := exec.Command("make", "-s", "-C", "../../../"+source, "BOARD=qemu-virt", "O="+dir).CombinedOutput()
 			if err != nil {
 				return 1, fmt.Errorf("build %s: %w\n%s", source, err, out)
