@@ -12,8 +12,8 @@ import (
 )
 
 func TestCatalogue(t *testing.T) {
-	aliases, compatibles := map[string]bool{}, map[string]bool{}
-	for _, b := range All() {
+	aliases, compatibles, coreless := map[string]bool{}, map[string]bool{}, 0
+	for _, b := range Builtin().All() {
 		for _, a := range b.Aliases {
 			if aliases[a] || a == "" || a != strings.ToLower(a) {
 				t.Errorf("alias %q is empty, twice or not lower case", a)
@@ -24,8 +24,11 @@ func TestCatalogue(t *testing.T) {
 			t.Errorf("%s identifies two boards", b.Compatible[0])
 		}
 		compatibles[b.Compatible[0]] = true
-		if len(b.Cores) == 0 || b.Model == "" {
-			t.Errorf("%s has no cores or no model", b.Name())
+		if len(b.Cores) == 0 {
+			coreless++
+		}
+		if b.Model == "" || b.File != "" {
+			t.Errorf("%s has no model, or a file", b.Name())
 		}
 		for _, c := range b.Cores {
 			if c.Machine != elf.EM_ARM || c.MCU == "" || c.Compatible == "" {
@@ -33,8 +36,8 @@ func TestCatalogue(t *testing.T) {
 			}
 		}
 	}
-	if len(aliases) < 45 {
-		t.Errorf("only %d aliases", len(aliases))
+	if len(aliases) < 50 || coreless != 5 {
+		t.Errorf("only %d aliases, %d boards without cores", len(aliases), coreless)
 	}
 }
 
@@ -73,6 +76,8 @@ func TestCore(t *testing.T) {
 		{"beagleplay", "cortex-m4", "cortex-m4f", ""},
 		{"am642-evm", "cortex-r5", "cortex-r5f", ""},
 		{"am642-evm", "", "", "several kinds of core, say which: cortex-r5f, cortex-m4f"},
+		{"beaglebone-black", "", "", "board beaglebone-black has no core that firmware may be put on"},
+		{"genio-700-evk", "cortex-m4", "", "board genio-700-evk has no core that firmware may be put on"},
 		{"imx8m-mini", "cortex-m7", "", `board imx8m-mini has no core "cortex-m7", it has cortex-m4`},
 	} {
 		b, err := Lookup(c.board)
@@ -234,7 +239,7 @@ func TestMemoryMaps(t *testing.T) {
 
 func TestPlatform(t *testing.T) {
 	used := map[string]int{}
-	for _, b := range All() {
+	for _, b := range Builtin().All() {
 		if !slices.Contains(Platforms(), b.Platform()) {
 			t.Errorf("%s: platform %s", b.Name(), b.Platform())
 		}
@@ -247,7 +252,7 @@ func TestPlatform(t *testing.T) {
 	}
 	last := func(b *Board) string { return b.Compatible[len(b.Compatible)-1] }
 	for _, chip := range armv7 {
-		if !slices.ContainsFunc(All(), func(b *Board) bool { return last(b) == chip }) {
+		if !slices.ContainsFunc(Builtin().All(), func(b *Board) bool { return last(b) == chip }) {
 			t.Errorf("no board has the chip %s", chip)
 		}
 	}

@@ -10,6 +10,7 @@ package board
 import (
 	_ "embed"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -30,8 +31,13 @@ type Board struct {
 	// Model is the device tree's model string, accepted as another alias.
 	Model string
 	// Cores are the remote processors that firmware may be put on, one entry for
-	// each compatible string.
+	// each compatible string. Some boards have none: what is on them is not Arm's, or
+	// takes its vendor's firmware alone.
 	Cores []Core
+	// File is where the board was added; empty in hybrid's own catalogue.
+	File string
+
+	platform string // of the file
 }
 
 // Name is the board's first alias.
@@ -52,6 +58,9 @@ func (b *Board) MCUs() []string {
 // kind, and is an error where there are several.
 func (b *Board) Core(mcu string) (*Core, error) {
 	mcus := b.MCUs()
+	if len(mcus) == 0 {
+		return nil, fmt.Errorf("board %s has no core that firmware may be put on", b.Name())
+	}
 	if mcu == "" {
 		if len(mcus) > 1 {
 			return nil, fmt.Errorf("board %s has several kinds of core, say which: %s", b.Name(), strings.Join(mcus, ", "))
@@ -66,16 +75,45 @@ func (b *Board) Core(mcu string) (*Core, error) {
 	return nil, fmt.Errorf("board %s has no core %q, it has %s", b.Name(), mcu, strings.Join(mcus, ", "))
 }
 
-// All returns the catalogue in its own order. The entries are shared: read only.
-func All() []*Board { return catalogue() }
+// Catalogue is a list of boards: hybrid's own, and those that a system adds.
+type Catalogue struct {
+	boards   []*Board
+	problems []error
+}
 
-var catalogue = sync.OnceValue(func() []*Board {
+// Builtin is hybrid's own catalogue. It is shared: read only.
+func Builtin() *Catalogue { return builtin() }
+
+var builtin = sync.OnceValue(func() *Catalogue {
 	boards, err := parseCatalogue(catalogueTSV)
 	if err != nil {
 		panic(err) // the catalogue is part of the program, and a test parses it
 	}
-	return boards
+	return &Catalogue{boards: boards}
 })
+
+// Load is hybrid's own catalogue with what is added on the system under sysroot.
+func Load(sysroot string) *Catalogue {
+	c := &Catalogue{boards: slices.Clone(Builtin().boards)}
+	c.add(filepath.Join(sysroot, AdditionsDir))
+	return c
+}
+
+// here is the catalogue of this machine.
+var here = sync.OnceValue(func() *Catalogue { return Load("/") })
+
+// All are the boards in their order. The entries are shared: read only.
+func (c *Catalogue) All() []*Board { return c.boards }
+
+// Problems are what is wrong with additions, each a *ProblemError. They are warnings:
+// the boards that are not concerned are there.
+func (c *Catalogue) Problems() []error { return c.problems }
+
+// All are the boards that this machine knows.
+func All() []*Board { return here().All() }
+
+// Problems are what is wrong with the boards that are added to this machine.
+func Problems() []error { return here().Problems() }
 
 // UnknownError reports a board name that is not in the catalogue.
 type UnknownError struct {
@@ -92,16 +130,19 @@ func (e *UnknownError) Error() string {
 
 // Lookup finds a board by alias, by its most specific compatible string or by
 // its model string. Anything else is an *UnknownError.
-func Lookup(name string) (*Board, error) {
-	for _, b := range All() {
-		if slices.Contains(b.Aliases, name) || b.Compatible[0] == name || b.Model == name {
+func (c *Catalogue) Lookup(name string) (*Board, error) {
+	for _, b := range c.boards {
+		if slices.Contains(b.Aliases, name) || b.Compatible[0] == name || (b.Model == name && name != "") {
 			return b, nil
 		}
 	}
-	return nil, &UnknownError{Name: name, Near: near(name)}
+	return nil, &UnknownError{Name: name, Near: c.near(name)}
 }
 
-// SameBoard reports whether two names mean one board of the catalogue.
+// Lookup finds a board that this machine knows.
+func Lookup(name string) (*Board, error) { return here().Lookup(name) }
+
+// SameBoard reports whether two names mean one board that this machine knows.
 func SameBoard(a, b string) bool {
 	x, errX := Lookup(a)
 	y, errY := Lookup(b)
@@ -110,13 +151,13 @@ func SameBoard(a, b string) bool {
 
 // near returns at most three aliases within an edit distance of a third of the
 // name, nearest first.
-func near(name string) []string {
+func (c *Catalogue) near(name string) []string {
 	type match struct {
 		alias string
 		d     int
 	}
 	var found []match
-	for _, b := range All() {
+	for _, b := range c.boards {
 		for _, a := range b.Aliases {
 			if d := distance(strings.ToLower(name), a); d <= max(2, len(a)/3) {
 				found = append(found, match{a, d})
@@ -163,6 +204,9 @@ func parseCatalogue(tsv string) ([]*Board, error) {
 		}
 		b := &Board{Aliases: strings.Split(f[0], ","), Compatible: strings.Split(f[1], ";"), Model: f[2]}
 		for compatible := range strings.SplitSeq(f[3], ";") {
+			if compatible == "-" {
+				continue
+			}
 			core, ok := coreOf(compatible)
 			if !ok {
 				return nil, fmt.Errorf("catalogue.tsv:%d: core %q is not in cores.go", n+1, compatible)

@@ -42,10 +42,14 @@ func CoreOf(compatible []string) (Core, bool) {
 func coreOf(compatible string) (Core, bool) {
 	for _, c := range cores {
 		if c.compatible == compatible {
-			return Core{MCU: c.mcu, Compatible: compatible, Machine: elf.EM_ARM, Memory: c.memory}, true
+			return armCore(c.mcu, compatible, c.memory), true
 		}
 	}
 	return Core{}, false
+}
+
+func armCore(mcu, compatible string, memory []Region) Core {
+	return Core{MCU: mcu, Compatible: compatible, Machine: elf.EM_ARM, Memory: memory}
 }
 
 // KnownMCU reports whether any core of the catalogue has this name.

@@ -14,7 +14,20 @@ import (
 type Identity struct {
 	Compatible []string // root node's compatible, most specific first
 	Model      string   // root node's model
+
+	catalogue *Catalogue // nil: hybrid's own
 }
+
+// known is the catalogue in which the board is looked up.
+func (id Identity) known() *Catalogue {
+	if id.catalogue == nil {
+		return Builtin()
+	}
+	return id.catalogue
+}
+
+// Problems are what is wrong with the boards that are added to the system.
+func (id Identity) Problems() []error { return id.known().Problems() }
 
 // Identify reads the identity of the board from the device tree of the system
 // under sysroot. A system without a device tree is an error that wraps
@@ -28,7 +41,7 @@ func Identify(sysroot string) (Identity, error) {
 		}
 		return Identity{}, err
 	}
-	id := Identity{Compatible: Strings(compatible)}
+	id := Identity{Compatible: Strings(compatible), catalogue: Load(sysroot)}
 	if len(id.Compatible) == 0 {
 		return Identity{}, fmt.Errorf("%s is empty, so there is no board to match", filepath.Join(base, "compatible"))
 	}
@@ -48,7 +61,7 @@ func Strings(property []byte) []string {
 // entry whose most specific string comes earliest in the board's own list.
 func (id Identity) Board() *Board {
 	for _, c := range id.Compatible {
-		for _, b := range All() {
+		for _, b := range id.known().All() {
 			if b.Compatible[0] == c {
 				return b
 			}
@@ -106,7 +119,7 @@ func (id Identity) Distance(want string) (int, error) {
 		return len(id.Compatible), nil
 	}
 	known := want
-	if b, err := Lookup(want); err == nil {
+	if b, err := id.known().Lookup(want); err == nil {
 		known = b.Compatible[0]
 	}
 	if n := slices.Index(id.Compatible, known); n >= 0 {

@@ -15,7 +15,7 @@ const (
 	// KeyMCU names the kind of core: cortex-m4, cortex-r5f, …
 	KeyMCU = "mcu"
 	// KeyProcessor pins one of several processors that fit: remoteprocN, or the
-	// processor's name attribute or device-tree node where that is unique.
+	// processor's name attribute or device-tree node (r5f@78000000) where that is unique.
 	KeyProcessor = "remoteproc.name"
 )
 

@@ -26,6 +26,8 @@ type Runtime struct {
 	Root string
 	// Host is the system whose processors are used.
 	Host remoteproc.Host
+	// Warn, unless nil, is told what went wrong without a consequence.
+	Warn func(error)
 }
 
 // New returns the containers below root on the system below sysroot; an empty root

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// report appends an error to the file of --log. The runc shim reads the last line
-// of it, in the form that logrus gives it.
-func (a *app) report(err error) {
+// report appends an error or a warning to the file of --log. The runc shim reads the
+// last line of it, in the form that logrus gives it.
+func (a *app) report(level string, err error) {
 	if a.log == "" {
 		return
 	}
@@ -21,12 +21,12 @@ func (a *app) report(err error) {
 	defer f.Close()
 	now := time.Now().Format(time.RFC3339)
 	if a.logFormat != "json" {
-		fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, err.Error())
+		fmt.Fprintf(f, "time=%q level=%s msg=%q\n", now, level, err.Error())
 		return
 	}
 	_ = json.NewEncoder(f).Encode(struct {
 		Level string `json:"level"`
 		Msg   string `json:"msg"`
 		Time  string `json:"time"`
-	}{"error", err.Error(), now})
+	}{level, err.Error(), now})
 }

@@ -46,7 +46,20 @@ type app struct {
 	logFormat string
 }
 
-func (a *app) runtime() (*runtime.Runtime, error) { return runtime.New(a.root, a.sysroot) }
+func (a *app) runtime() (*runtime.Runtime, error) {
+	r, err := runtime.New(a.root, a.sysroot)
+	if err == nil {
+		r.Warn = a.warn
+	}
+	return r, err
+}
+
+// warn says what went wrong without a consequence.
+func (a *app) warn(err error) {
+	err = &lineError{err}
+	a.report("warning", err)
+	fmt.Fprintf(a.errOut, "hybrid-runtime: warning: %v\n", err)
+}
 
 // exit reports an error and returns the exit code.
 func (a *app) exit(err error) int {
@@ -58,7 +71,7 @@ func (a *app) exit(err error) int {
 	}
 	// several errors are a line each, and names of files may hold anything
 	err = &lineError{err}
-	a.report(err)
+	a.report("error", err)
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		fmt.Fprintf(a.errOut, "hybrid-runtime: %v (%s --help)\n", err, a.command)
 		return exitUsage

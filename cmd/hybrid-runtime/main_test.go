@@ -194,8 +194,8 @@ func TestParseSignal(t *testing.T) {
 func TestReport(t *testing.T) {
 	err := &lineError{errors.Join(errors.New(`what "it" was <x>`), errors.New("and more"))}
 	a := &app{log: filepath.Join(t.TempDir(), "log"), logFormat: "json"}
-	a.report(err)
-	a.report(err)
+	a.report("error", err)
+	a.report("error", err)
 	b, rerr := os.ReadFile(a.log)
 	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 	if rerr != nil || len(lines) != 2 {
@@ -213,7 +213,7 @@ func TestReport(t *testing.T) {
 	}
 
 	a = &app{log: filepath.Join(t.TempDir(), "log"), logFormat: "text"}
-	a.report(err)
+	a.report("error", err)
 	b, _ = os.ReadFile(a.log)
 	if !regexp.MustCompile(`^time="20[^"]*" level=error msg="what \\"it\\" was <x>; and more"\n$`).Match(b) {
 		t.Errorf("%q", b)

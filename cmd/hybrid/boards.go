@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -16,7 +17,7 @@ func boardsCommand() *cobra.Command {
 		Use:   "boards",
 		Short: "Show the boards that hybrid knows",
 		Args:  subcommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return listBoards(cmd.OutOrStdout()) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return listBoards(cmd.OutOrStdout(), board.All()) },
 	}
 	cmd.AddCommand(boardsListCommand(), boardsShowCommand())
 	return cmd
@@ -32,7 +33,7 @@ func boardsListCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !asJSON {
-				return listBoards(cmd.OutOrStdout())
+				return listBoards(cmd.OutOrStdout(), board.All())
 			}
 			list := []describedBoard{}
 			for _, b := range board.All() {
@@ -67,24 +68,45 @@ func boardsShowCommand() *cobra.Command {
 	return cmd
 }
 
-func listBoards(w io.Writer) error {
+// listBoards has a column more where boards were added.
+func listBoards(w io.Writer, boards []*board.Board) error {
+	added := slices.ContainsFunc(boards, func(b *board.Board) bool { return b.File != "" })
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "BOARD\tALIASES\tCORES\tMODEL")
-	for _, b := range board.All() {
-		aliases := "-"
-		if len(b.Aliases) > 1 {
-			aliases = strings.Join(b.Aliases[1:], ",")
+	row := func(name, aliases, cores, from, model string) {
+		if added {
+			model = from + "\t" + model
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", b.Name(), aliases, strings.Join(b.MCUs(), ","), b.Model)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, aliases, cores, model)
+	}
+	row("BOARD", "ALIASES", "CORES", "FROM", "MODEL")
+	for _, b := range boards {
+		from := "hybrid"
+		if b.File != "" {
+			from = b.File
+		}
+		row(b.Name(), orDash(b.Aliases[1:]), orDash(b.MCUs()), from, b.Model)
 	}
 	return t.Flush()
+}
+
+func orDash(list []string) string {
+	if len(list) == 0 {
+		return "-"
+	}
+	return strings.Join(list, ",")
 }
 
 func showBoard(w io.Writer, b *board.Board) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "Board\t%s\n", strings.Join(b.Aliases, ", "))
 	fmt.Fprintf(t, "Model\t%s\n", b.Model)
+	if b.File != "" {
+		fmt.Fprintf(t, "From\t%s\n", b.File)
+	}
 	fmt.Fprintf(t, "Compatible\t%s\n", strings.Join(b.Compatible, ", "))
+	if len(b.Cores) == 0 {
+		fmt.Fprintln(t, "\nCore\tnone that firmware may be put on")
+	}
 	for _, c := range b.Cores {
 		fmt.Fprintf(t, "\nCore\t%s (%s)\n", c.MCU, c.Compatible)
 		if c.Memory == nil {
@@ -115,6 +137,7 @@ type describedBoard struct {
 	Name       string          `json:"name"`
 	Aliases    []string        `json:"aliases"`
 	Model      string          `json:"model"`
+	File       string          `json:"file,omitempty"` // where it was added
 	Compatible []string        `json:"compatible"`
 	Cores      []describedCore `json:"cores"`
 }
@@ -134,7 +157,7 @@ type describedRegion struct {
 }
 
 func describe(b *board.Board) describedBoard {
-	d := describedBoard{Name: b.Name(), Aliases: b.Aliases, Model: b.Model, Compatible: b.Compatible}
+	d := describedBoard{Name: b.Name(), Aliases: b.Aliases, Model: b.Model, Compatible: b.Compatible, File: b.File, Cores: []describedCore{}}
 	for _, c := range b.Cores {
 		core := describedCore{MCU: c.MCU, Compatible: c.Compatible}
 		for _, r := range c.Memory {

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/grpclog"
 
+	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/builder"
 )
 
@@ -83,8 +84,19 @@ func root() *cobra.Command {
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &builder.UsageError{Err: err} })
-	cmd.AddCommand(buildCommand(), initCommand(), inspectCommand(), boardsCommand(), builderCommand(), sdkCommand(), schemaCommand(), versionCommand())
+	for _, c := range []*cobra.Command{buildCommand(), initCommand(), inspectCommand(), boardsCommand()} {
+		c.PersistentPreRun = warnOfBoards
+		cmd.AddCommand(c)
+	}
+	cmd.AddCommand(builderCommand(), sdkCommand(), schemaCommand(), versionCommand())
 	return cmd
+}
+
+// warnOfBoards tells what is wrong with the boards that are added to this machine.
+func warnOfBoards(cmd *cobra.Command, _ []string) {
+	for _, problem := range board.Problems() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", line(problem))
+	}
 }
 
 // signalError is why a context ended.

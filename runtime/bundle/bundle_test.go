@@ -253,7 +253,7 @@ func (h here) Fits(t image.Target) (int, error) {
 	case t.MCU != "" && t.MCU != h.mcu:
 		return 0, fmt.Errorf("core %s wanted, this is %s", t.MCU, h)
 	case h.pinned != "" || t.Processor == "remoteproc7":
-		return 0, &PinError{"remoteproc7", []string{"remoteproc0"}}
+		return 0, &PinError{Want: "remoteproc7", Fits: []string{"remoteproc0"}}
 	}
 	return d, nil
 }

@@ -55,8 +55,9 @@ type Processor struct {
 	Instance string
 	// Name is the name attribute. Drivers choose it; it may be the same twice.
 	Name string
-	// Node is the name of its device-tree node, empty without one.
-	Node string
+	// Node is the name of its device-tree node, empty without one; Unit is that with
+	// the address, by which nodes of one name differ: r5f and r5f@78000000.
+	Node, Unit string
 	// Compatible are the strings of its device-tree node, most specific first.
 	Compatible []string
 
@@ -125,6 +126,9 @@ func (h Host) Processor(instance string) (*Processor, error) {
 	if b, err := os.ReadFile(filepath.Join(node, "name")); err == nil {
 		p.Node = strings.TrimRight(string(b), "\x00")
 	}
+	if link, err := os.Readlink(node); err == nil {
+		p.Unit = filepath.Base(link)
+	}
 	return p, nil
 }
 
@@ -142,9 +146,9 @@ func isInstance(name string) bool {
 }
 
 // Is reports whether name means this processor: its instance, its name attribute
-// or its device-tree node.
+// or its device-tree node, with or without the address.
 func (p *Processor) Is(name string) bool {
-	return name != "" && (name == p.Instance || name == p.Name || name == p.Node)
+	return name != "" && (name == p.Instance || name == p.Name || name == p.Node || name == p.Unit)
 }
 
 // String is the name for messages.

@@ -21,7 +21,8 @@ const module = "github.com/hybrid-containers/hybrid/"
 // Every package of the module is in one of them.
 var rooms = map[string][]string{
 	// shared by builder and runtime, which never meet
-	"board":          {},
+	"board":          {"board/yaml"},
+	"board/yaml":     {},
 	"firmware":       {"board"},
 	"firmware/check": {"board", "firmware"}, // the build host's
 	"image":          {},
