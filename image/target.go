@@ -14,8 +14,8 @@ const (
 	KeyBoard = "board"
 	// KeyMCU names the kind of core: cortex-m4, cortex-r5f, …
 	KeyMCU = "mcu"
-	// KeyProcessor pins one of several processors that fit: remoteprocN, or the
-	// processor's name attribute or device-tree node (r5f@78000000) where that is unique.
+	// KeyProcessor chooses among the processors that fit: remoteprocN, the processor's
+	// name attribute, or its device-tree node with or without address (r5f@78000000).
 	KeyProcessor = "remoteproc.name"
 )
 

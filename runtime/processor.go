@@ -66,7 +66,7 @@ func (h host) Fits(t image.Target) (distance int, err error) {
 }
 
 // fits returns the processors that a target may run on. The board must match, the
-// kind of core must match, and a pin chooses one of those: it never overrides them.
+// kind of core must match, and a pin chooses among those: it never overrides them.
 func (m *machine) fits(t image.Target) ([]fit, error) {
 	if t.Board != "" {
 		if err := m.identity.Fits(t.Board); err != nil {
@@ -85,8 +85,6 @@ func (m *machine) fits(t image.Target) ([]fit, error) {
 		}
 	}
 	switch {
-	case len(pinned) > 1 && t.Processor != "":
-		return nil, &bundle.PinError{Want: t.Processor, Fits: names(pinned), Ambiguous: true}
 	case len(pinned) > 0:
 		return pinned, nil
 	case len(cores) > 0:

@@ -21,15 +21,11 @@ type Host interface {
 
 // PinError reports firmware that fits, but not the processor that is asked for.
 type PinError struct {
-	Want      string
-	Fits      []string // processors
-	Ambiguous bool     // all of Fits have the name that is wanted
+	Want string
+	Fits []string // processors
 }
 
 func (e *PinError) Error() string {
-	if e.Ambiguous {
-		return fmt.Sprintf("processor %s wanted, which is the name of %s: name one as remoteprocN, or by its node in the device tree", e.Want, and(e.Fits))
-	}
 	return fmt.Sprintf("processor %s wanted, what fits here is %s", e.Want, strings.Join(e.Fits, ", "))
 }
 
