@@ -72,7 +72,7 @@ func open(ctx context.Context, name string) (layout *image.Layout, images []*ima
 		return nil, nil, "", err
 	}
 	if images, err = layout.Select(source.Tag, source.Digest); err != nil {
-		layout.Close()
+		_ = layout.Close()
 		return nil, nil, "", err
 	}
 	return layout, images, source.Path, nil
