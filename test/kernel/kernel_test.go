@@ -68,6 +68,7 @@ func firmware(t *testing.T) string {
 	for _, c := range [][]string{
 		{"../../examples/hello_world", "BOARD=qemu-virt", "O=" + dir},
 		{"firmware", "BOARD=qemu-virt", "O=" + dir},
+		{"firmware/rpmsg", "O=" + dir},
 		{"../../examples/hello_world", "BOARD=imx8m-mini", "O=" + filepath.Join(dir, "imx8m-mini")},
 	} {
 		if out, err := exec.Command("make", append([]string{"-C", c[0], "SDK=" + sdk}, c[1:]...)...).CombinedOutput(); err != nil {
