@@ -48,6 +48,9 @@ type CreateOptions struct {
 	Heartbeat string
 	// Stdio gives our standard streams to the monitor, which else only a bundle's has.
 	Stdio bool
+	// ConsoleSocket is a Unix socket that is given the container's terminal, if the
+	// bundle wants one.
+	ConsoleSocket string
 	// PIDFile is a file for the monitor's process number; empty is none.
 	PIDFile string
 }
@@ -78,6 +81,13 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	if err != nil {
 		return err
 	}
+	console, err := consoleOf(o, fw.Spec)
+	if err != nil {
+		return err
+	}
+	if console != nil {
+		defer console.close()
+	}
 	owned, core, err := r.take(m, fw, id, s.attach)
 	if err != nil {
 		return err
@@ -93,7 +103,13 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 		ID: id, Dir: r.dir(id), Sysroot: r.Host.Root, Processor: owned.Processor.Instance,
 		Coredump: s.coredump, MaxDumps: s.maxDumps, Heartbeat: s.heartbeat, RPMsg: s.attach != nil || fw.HasRPMsg(),
 	}
-	n, err := r.spawn(ctx, owned, config, o.Stdio || o.Bundle != "")
+	n, err := r.spawn(ctx, owned, config, streams{o.Stdio || o.Bundle != "", console})
+	if err == nil && console != nil {
+		if err = console.send(o.ConsoleSocket); err != nil {
+			n.kill()
+			n.discard()
+		}
+	}
 	if err != nil {
 		release()
 		return err
@@ -146,9 +162,15 @@ type newborn struct {
 	cmd       *exec.Cmd
 }
 
-// spawn makes the folder and starts the monitor. With stdio it inherits ours, as
-// the specification wants of a container's process.
-func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.Config, stdio bool) (_ *newborn, err error) {
+// streams says what the standard streams of the monitor are: ours, as the
+// specification wants of a container's process, a terminal, or none.
+type streams struct {
+	inherit  bool
+	terminal *terminal // nil is none
+}
+
+// spawn makes the folder and starts the monitor.
+func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.Config, io streams) (_ *newborn, err error) {
 	n := &newborn{}
 	if n.dir, n.lock, err = r.newFolder(); err != nil {
 		return nil, err
@@ -177,7 +199,11 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.
 	n.cmd.Dir = "/"
 	n.cmd.ExtraFiles = []*os.File{owned.File(), theirs, starts} // ClaimFD, HandshakeFD, StartFD
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if stdio {
+	switch {
+	case io.terminal != nil:
+		n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = io.terminal.slave, io.terminal.slave, io.terminal.slave
+		n.cmd.SysProcAttr.Setctty = true // of descriptor 0
+	case io.inherit:
 		n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	}
 	err = n.cmd.Start()
@@ -188,11 +214,16 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.
 		return nil, fmt.Errorf("start the monitor: %w", err)
 	}
 	if err := n.greet(ctx, config); err != nil {
-		_ = n.cmd.Process.Kill()
-		_ = n.cmd.Wait()
+		n.kill()
 		return nil, err
 	}
 	return n, nil
+}
+
+// kill ends a monitor that has not taken over.
+func (n *newborn) kill() {
+	_ = n.cmd.Process.Kill()
+	_ = n.cmd.Wait()
 }
 
 // closeOnExec keeps from the monitor, which lives on, what our caller left open for

@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -142,6 +143,9 @@ func FromBundle(dir string, here Host) (*Firmware, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkVersion(spec.Version); err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", dir, err)
+	}
 	if spec.Process == nil || len(spec.Process.Args) == 0 || spec.Process.Args[0] == "" {
 		return nil, fmt.Errorf("bundle %s: process.args of config.json is empty, so nothing says which file is the firmware", dir)
 	}
@@ -193,6 +197,21 @@ func programOf(spec *specs.Spec, here Host) (image.Program, error) {
 	}
 	_, program, err := c.made()
 	return program, err
+}
+
+// checkVersion takes the versions of the specification that this one is compatible
+// with: all of the same major version (config.md, Specification version).
+func checkVersion(version string) error {
+	major, rest, found := strings.Cut(version, ".")
+	switch {
+	case version == "":
+		return errors.New("config.json has no ociVersion")
+	case !found || rest == "":
+		return fmt.Errorf("ociVersion %q of config.json is not a version, as %s", version, specs.Version)
+	case major != strconv.Itoa(specs.VersionMajor):
+		return fmt.Errorf("ociVersion %s of config.json is not supported: want %d.x", version, specs.VersionMajor)
+	}
+	return nil
 }
 
 func readConfig(name string) (*specs.Spec, error) {

@@ -205,10 +205,13 @@ func TestFromBundle(t *testing.T) {
 		"config is a fifo":   {map[string]string{"config.json": "fifo"}, "config.json is not a regular file"},
 		"no JSON":            {map[string]string{"config.json": "{"}, "config.json: unexpected end of JSON input"},
 		"wrong type":         {map[string]string{"config.json": `{"process": {"args": "fw.elf"}}`}, "config.json: json: cannot unmarshal string"},
-		"no process":         {map[string]string{"config.json": `{"root": {"path": "rootfs"}}`}, "process.args of config.json is empty"},
-		"no args":            {map[string]string{"config.json": `{"process": {"args": []}, "root": {"path": "rootfs"}}`}, "process.args of config.json is empty"},
+		"no process":         {map[string]string{"config.json": `{"ociVersion": "1.3.0", "root": {"path": "rootfs"}}`}, "process.args of config.json is empty"},
+		"no args":            {map[string]string{"config.json": `{"ociVersion": "1.3.0", "process": {"args": []}, "root": {"path": "rootfs"}}`}, "process.args of config.json is empty"},
 		"empty arg":          {map[string]string{"config.json": args("")}, "process.args of config.json is empty"},
-		"no root.path":       {map[string]string{"config.json": `{"process": {"args": ["a"]}}`}, "config.json has no root.path"},
+		"no root.path":       {map[string]string{"config.json": `{"ociVersion": "1.3.0", "process": {"args": ["a"]}}`}, "config.json has no root.path"},
+		"no version":         {map[string]string{"config.json": "{}"}, "config.json has no ociVersion"},
+		"a future version":   {map[string]string{"config.json": strings.Replace(config, "1.0.2", "2.0.0", 1)}, "ociVersion 2.0.0 of config.json is not supported: want 1.x"},
+		"not a version":      {map[string]string{"config.json": strings.Replace(config, "1.0.2", "one", 1)}, `ociVersion "one" of config.json is not a version`},
 		"large config":       {map[string]string{"config.json": strings.Repeat(" ", maxConfig+1)}, "config.json: more than 8388608 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -267,6 +267,10 @@ func (c *Claim) quieten() {
 // next Sweep tries again.
 func (c *Claim) Release() error {
 	defer c.unlock()
+	// another process may have gone on with the claim, and died
+	if r, err := c.store.read(c.Processor); err == nil {
+		c.record = r
+	}
 	return c.undo()
 }
 

@@ -156,6 +156,28 @@ func TestStage(t *testing.T) {
 	}
 }
 
+// Who has handed a claim on and gets it back undoes what was done meanwhile.
+func TestReleaseAfterAnother(t *testing.T) {
+	h, ps := host(t)
+	s := NewStore(h)
+	first := take(t, s, ps[0], "web")
+	stage(t, first, "abc")
+	second, err := s.Inherit(ps[0], first.lock)
+	if err == nil {
+		err = second.Configure(false)
+	}
+	if err == nil {
+		err = first.Release()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, err := ps[0].Firmware(); err != nil || !strings.HasPrefix(name, "rproc-m4-fw") {
+		t.Errorf("firmware %q, %v", name, err)
+	}
+	want(t, h)
+}
+
 // A crashed core is restarted with firmware that does nothing.
 func TestQuiet(t *testing.T) {
 	h, ps := host(t)
