@@ -3,7 +3,6 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -50,9 +49,7 @@ func (r *Runtime) Kill(id string, signal unix.Signal) error {
 	default:
 		return nil // not for the monitor, which SIGSTOP would freeze and SIGABRT kill
 	}
-	if err := os.WriteFile(filepath.Join(c.dir, stopFile), nil, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	_ = os.WriteFile(filepath.Join(c.dir, stopFile), nil, 0o600) // a full disk must not keep a core running
 	if signal == unix.SIGKILL {
 		err = ask(h)
 	} else {

@@ -88,7 +88,11 @@ func (c *Claim) unstage() error {
 	defer unlock()
 	c.record.Firmware = ""
 	if err := c.save(); err != nil {
-		return err
+		// on a full disk it goes at once: the file is then nobody's if we are killed
+		// here, and the next firmware that is staged removes it
+		if rerr := os.Remove(c.store.file(c.Processor, savedRecord)); rerr != nil {
+			return err
+		}
 	}
 	return c.store.removeUnused(c.record.Folder)
 }
