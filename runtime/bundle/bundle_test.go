@@ -3,13 +3,16 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,12 +28,17 @@ var elfFile = elftest.File{
 	Table:    elftest.Table(elftest.Trace(0x60001000, 64, "trace")),
 }.Bytes()
 
-// write makes files below dir. A value that starts with "-> " is a link, "fifo" a
-// fifo, a name that ends in / a folder.
+// write makes files below dir. A value that starts with "-> " is a link, with "=> " a
+// hard link of a file below dir, "fifo" a fifo, "socket" a socket, "sparse" a file
+// with nothing in it, a name that ends in / a folder.
 func write(t *testing.T, dir string, files map[string]string) string {
 	t.Helper()
-	for name, content := range files {
-		full := filepath.Join(dir, name)
+	names := slices.Collect(maps.Keys(files))
+	slices.SortFunc(names, func(a, b string) int { // hard links when what they are of is there
+		return cmp.Or(cmp.Compare(strings.Index(files[a], "=> "), strings.Index(files[b], "=> ")), cmp.Compare(a, b))
+	})
+	for _, name := range names {
+		full, content := filepath.Join(dir, name), files[name]
 		err := os.MkdirAll(filepath.Dir(full), 0o755)
 		if err == nil {
 			target, link := strings.CutPrefix(content, "-> ")
@@ -39,8 +47,16 @@ func write(t *testing.T, dir string, files map[string]string) string {
 				err = os.MkdirAll(full, 0o755)
 			case link:
 				err = os.Symlink(target, full)
+			case strings.HasPrefix(content, "=> "):
+				err = os.Link(filepath.Join(dir, content[3:]), full)
 			case content == "fifo":
 				err = unix.Mkfifo(full, 0o644)
+			case content == "socket":
+				err = unix.Mknod(full, unix.S_IFSOCK|0o644, 0)
+			case content == "sparse":
+				if err = os.WriteFile(full, elfFile, 0o644); err == nil {
+					err = os.Truncate(full, 1<<40)
+				}
 			default:
 				err = os.WriteFile(full, []byte(content), 0o644)
 			}
@@ -196,6 +212,17 @@ func TestFromBundle(t *testing.T) {
 		"link to outside":    {map[string]string{"config.json": config, "rootfs/fw.elf": "-> ../outside.elf", "outside.elf": elf}, "no /fw.elf in the root file system"},
 		"folder to outside":  {map[string]string{"config.json": args("/opt/fw.elf"), "rootfs/opt": "-> ../out", "out/fw.elf": elf}, "no /opt/fw.elf in the root file system"},
 		"loop":               {map[string]string{"config.json": config, "rootfs/fw.elf": "-> fw.elf"}, "/fw.elf: "},
+		"loop of two":        {map[string]string{"config.json": config, "rootfs/fw.elf": "-> a/fw.elf", "rootfs/a": "-> ."}, "/fw.elf: "},
+		"hard link":          {map[string]string{"config.json": config, "rootfs/opt/fw": elf, "rootfs/fw.elf": "=> rootfs/opt/fw"}, ""},
+		"link over dots":     {map[string]string{"config.json": config, "rootfs/fw.elf": "-> lib/../fw", "rootfs/opt/fw": elf, "rootfs/opt/lib/": "", "rootfs/lib": "-> opt/lib"}, ""},
+		"absolute above":     {map[string]string{"config.json": config, "rootfs/fw.elf": "-> /../../opt/fw", "rootfs/opt/fw": elf}, ""},
+		"link to /proc":      {map[string]string{"config.json": config, "rootfs/fw.elf": "-> /proc/self/exe"}, "no /fw.elf in the root file system"},
+		"link to a device":   {map[string]string{"config.json": config, "rootfs/fw.elf": "-> /dev/zero"}, "no /fw.elf in the root file system"},
+		"link to a fifo":     {map[string]string{"config.json": config, "rootfs/fw.elf": "-> pipe", "rootfs/pipe": "fifo"}, "/fw.elf is not a regular file"},
+		"socket":             {map[string]string{"config.json": config, "rootfs/fw.elf": "socket"}, "/fw.elf is not a regular file"},
+		"huge and sparse":    {map[string]string{"config.json": config, "rootfs/fw.elf": "sparse"}, "/fw.elf is larger than 268435456 bytes, the limit for firmware"},
+		"long name":          {map[string]string{"config.json": args(strings.Repeat("n", 256)), "rootfs/": ""}, "file name too long"},
+		"zero byte":          {map[string]string{"config.json": args("fw.elf\\u0000"), "rootfs/fw.elf": elf}, "invalid argument"},
 		"fifo":               {map[string]string{"config.json": config, "rootfs/fw.elf": "fifo"}, "/fw.elf is not a regular file"},
 		"folder":             {map[string]string{"config.json": config, "rootfs/fw.elf/": ""}, "/fw.elf is not a regular file"},
 		"no ELF":             {map[string]string{"config.json": config, "rootfs/fw.elf": "text"}, "/fw.elf: not an ELF file"},
@@ -401,4 +428,45 @@ func TestFromEngine(t *testing.T) {
 		}
 		fw.Close()
 	}
+}
+
+// FuzzConfig reads bundles whose config.json is anything: nothing but files of the
+// root file system is taken.
+func FuzzConfig(f *testing.F) {
+	f.Add(`{"ociVersion": "1.0.2", "process": {"args": ["fw.elf"], "cwd": "/", "env": ["HYBRID_BOARD=imx8m-mini"]}, "root": {"path": "rootfs"}}`)
+	f.Add(`{"process": {"args": ["../../outside.elf"], "cwd": "../.."}, "root": {"path": "rootfs"}, "annotations": {"board": "x"}}`)
+	f.Add(`{"process": {"args": ["/link"], "env": ["HYBRID_TARGETS=a/b,imx8m-mini/cortex-m4"]}, "root": {"path": "rootfs"}}`)
+	dir, err := os.MkdirTemp("", "fuzz-config")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { os.RemoveAll(dir) })
+	for name, content := range map[string]string{
+		"rootfs/fw.elf": string(elfFile), "rootfs/imx8m-mini/cortex-m4/link": string(elfFile), "outside.elf": "outside",
+	} {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := os.Symlink("../outside.elf", filepath.Join(dir, "rootfs/link")); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, config string) {
+		spec := struct{ Root struct{ Path string } }{}
+		if json.Unmarshal([]byte(config), &spec) == nil && spec.Root.Path != "rootfs" {
+			return // who writes that may choose the root file system
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		fw, err := FromBundle(dir, here{"imx8m-mini", "cortex-m4", ""})
+		if err != nil {
+			return
+		}
+		defer fw.Close()
+		if b, err := io.ReadAll(fw.Content()); err != nil || !bytes.Equal(b, elfFile) {
+			t.Errorf("firmware of %d bytes from %s, %v", len(b), config, err)
+		}
+	})
 }
