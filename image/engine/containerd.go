@@ -36,16 +36,24 @@ func exportContainerd(ctx context.Context, name string, dst *file) error {
 		}
 		name = full
 	}
-	// All platforms: the image is for the board's core. A board that has pulled those
-	// of its own platform alone cannot export others.
-	err = run(ctx, dst, ctr("export", "--all-platforms", "-", name)...)
-	if err == nil || ctx.Err() != nil {
-		return err
+	// All platforms, for the image is for a core: those of an index may differ in the
+	// platform of the Linux beside it. ctr wants one for this machine among them, unless
+	// it is told others; and a board that has pulled those of its own platform alone
+	// cannot export the rest.
+	var first error
+	for _, platforms := range [][]string{{"--all-platforms"}, {"--platform", "linux/arm64", "--platform", "linux/arm/v7"}, nil} {
+		if err := dst.reset(); err != nil {
+			return err
+		}
+		err := run(ctx, dst, ctr(slices.Concat([]string{"export"}, platforms, []string{"-", name})...)...)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
 	}
-	if dst.reset() != nil || run(ctx, dst, ctr("export", "-", name)...) != nil {
-		return err
-	}
-	return nil
+	return first
 }
 
 // fullName is the name by which containerd knows what people call by less: as with
