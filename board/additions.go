@@ -57,16 +57,16 @@ func (c *Catalogue) add(dir string) {
 	n := 0
 	for _, e := range entries {
 		file := filepath.Join(dir, e.Name())
+		if strings.HasPrefix(e.Name(), ".") {
+			continue // an editor's
+		}
 		switch filepath.Ext(file) {
+		case extension:
 		case wrongEnding:
 			c.problem(file, errors.New("not read: want a name that ends in .yaml"))
 			continue
 		default:
 			continue
-		case extension:
-		}
-		if strings.HasPrefix(e.Name(), ".") {
-			continue // an editor's
 		}
 		if n++; n > maxAdditions {
 			c.problem(dir, fmt.Errorf("more than %d boards: the others are not read", maxAdditions))

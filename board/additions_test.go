@@ -40,7 +40,7 @@ func system(t *testing.T, files map[string]string) string {
 		t.Fatal(err)
 	}
 	for name, text := range files {
-		err := error(nil)
+		var err error
 		if file := filepath.Join(dir, name); text == "fifo" {
 			err = unix.Mkfifo(file, 0o644)
 		} else {

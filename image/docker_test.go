@@ -125,7 +125,7 @@ func TestDockerArchiveRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			got := ""
+			var got string
 			if images, err := l.Images(); err != nil {
 				got = err.Error()
 			} else {

@@ -199,12 +199,12 @@ func TestBombs(t *testing.T) {
 		}
 	}
 	var gz, zst bytes.Buffer
-	zeros(gzip.NewWriter(&gz), 256<<20)
+	zeros(gzip.NewWriter(&gz), 96<<20)
 	z, err := zstd.NewWriter(&zst)
 	if err != nil {
 		t.Fatal(err)
 	}
-	zeros(z, 256<<20)
+	zeros(z, 96<<20)
 	var many []entry
 	for n := range 1000 {
 		many = append(many, file(strings.Repeat(fmt.Sprintf("%d/", n), 200)+"a", ""))

@@ -44,7 +44,7 @@ func ParseSource(text string) (Source, error) {
 	switch kind {
 	case Docker, Containerd, Podman:
 		if rest == "" || strings.HasPrefix(rest, "-") {
-			return Source{}, fmt.Errorf("%q: want the name of an image behind %s:", text, kind)
+			return Source{}, fmt.Errorf("%q: want %s: and the name of an image", text, kind)
 		}
 		return Source{Engine: kind, Name: rest}, nil
 	case "oci", "oci-archive", "docker-archive":
@@ -56,7 +56,7 @@ func ParseSource(text string) (Source, error) {
 		if err == nil && info.IsDir() != (kind == "oci") {
 			err = fmt.Errorf("%s is a folder, and %s: is for archives", s.Path, kind)
 			if kind == "oci" {
-				err = fmt.Errorf("%s is no folder: want oci-archive: or docker-archive:", s.Path)
+				err = fmt.Errorf("%s is no folder: oci-archive: and docker-archive: are for archives", s.Path)
 			}
 		}
 		return s, err

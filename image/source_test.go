@@ -56,13 +56,13 @@ func TestParseSource(t *testing.T) {
 		"/none/image":         "no such file or directory",
 		"other.tar":           "other.tar: no such file or directory",
 		"oci:other":           "other: no such file or directory",
-		"oci:image.tar":       "image.tar is no folder: want oci-archive: or docker-archive:",
+		"oci:image.tar":       "image.tar is no folder: oci-archive: and docker-archive: are for archives",
 		"oci-archive:layout":  "layout is a folder, and oci-archive: is for archives",
 		"layout@sha256:12":    `digest "sha256:12" is not sha256: and 64 hexadecimal digits`,
 		"image.tar/below.tar": "not a directory",
 		"-x":                  `"-x" is not the name of an image: it starts with -`,
-		"docker:":             "want the name of an image behind docker:",
-		"docker:--help":       "want the name of an image behind docker:",
+		"docker:":             "want docker: and the name of an image",
+		"docker:--help":       "want docker: and the name of an image",
 	} {
 		if got, err := ParseSource(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v, want %q", text, got, err, want)

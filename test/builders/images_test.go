@@ -18,7 +18,6 @@ import (
 // desk is a simulated board, and the runtime on it.
 type desk struct {
 	runtime, dir string
-	env          []string
 }
 
 func newDesk(t *testing.T) *desk {
