@@ -22,6 +22,10 @@ func inspectLayout(name string, sel selection) ([]Image, error) {
 		return nil, err
 	}
 	defer l.Close()
+	return inspectImages(l, sel)
+}
+
+func inspectImages(l *image.Layout, sel selection) ([]Image, error) {
 	found, err := l.Select(sel.tag, image.Digest(sel.digest))
 	if err != nil {
 		return nil, err

@@ -41,12 +41,16 @@ func ref(t *testing.T, s string) name.Reference {
 	return r
 }
 
-// command puts a command into PATH that prints file where its arguments are args, and
-// else fails with a message.
-func command(t *testing.T, name, args, file string) {
+// command puts a command into PATH that prints file where its arguments are args, what
+// others print where they are those, and else fails with a message.
+func command(t *testing.T, name, args, file string, others ...[2]string) {
 	t.Helper()
 	dir := t.TempDir()
-	script := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = %q ] && exec cat %q\necho first line >&2\necho no such image: $* >&2\nexit 1\n", args, file)
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = %q ] && exec cat %q\n", args, file)
+	for _, o := range others {
+		script += fmt.Sprintf("[ \"$*\" = %q ] && exec echo %q\n", o[0], o[1])
+	}
+	script += "echo first line >&2\necho no such image: $* >&2\nexit 1\n"
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +71,9 @@ func TestSourcesAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	command(t, "docker", "save hello", archive)
-	command(t, "ctr", "images export --all-platforms - docker.io/library/hello:latest", archive)
-	command(t, "podman", "save --format oci-archive hello", archive)
+	command(t, "ctr", "-n default images export --all-platforms - docker.io/library/hello:latest", archive,
+		[2]string{"-n default images ls -q", "docker.io/library/hello:latest"})
+	command(t, "podman", "save --quiet --format oci-archive hello", archive)
 	want := ""
 	for _, c := range []struct {
 		name string
@@ -219,6 +224,7 @@ func TestOpenRefuses(t *testing.T) {
 	host := registryAt(t)
 	elf := write(t, "a.elf", hello().Bytes())
 	command(t, "docker", "save other", "/dev/null")
+	command(t, "podman", "save other", "/dev/null")
 	for name, want := range map[string]string{
 		"./nothing.elf":                   "./nothing.elf: no such file or folder",
 		"nothing.tar":                     "nothing.tar: no such file or folder",
@@ -229,7 +235,7 @@ func TestOpenRefuses(t *testing.T) {
 		"oci-layout://":                   "want a file, a folder or the name",
 		"docker:":                         "want the name of an image",
 		"docker:hello":                    "docker save hello: no such image: save hello",
-		"podman:hello":                    "podman save --format oci-archive hello: ",
+		"podman:hello":                    "podman save --quiet --format oci-archive hello: no such image: save",
 		host + "/nothing:1":               "the registry says 404 NAME_UNKNOWN",
 		"Not A Name":                      "Not A Name is no file, and as the name of an image",
 		t.TempDir():                       "holds no index.json",
