@@ -29,7 +29,7 @@ PACKAGES := qemu-system-arm:qemu-system-arm runc:runc mmdebstrap:mmdebstrap dtc:
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9.-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: setup build sdk-base ## Build hello_world with BuildKit and run it on the virtual board
@@ -37,7 +37,7 @@ demo: setup build sdk-base ## Build hello_world with BuildKit and run it on the 
 
 .PHONY: test
 test: setup build sdk-base ## Run every test
-	@$(MAKE) test-unit test-build test-kernel
+	@$(MAKE) test-unit test-build test-kernel test-kernel-6.12
 
 .PHONY: setup
 setup: ## Install what is missing on a Debian machine (apt, once)
@@ -141,6 +141,12 @@ test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated
 	@echo "==> virtual board: what it boots is kept in $(CACHE)"
 	@bin/hybrid-sim fetch
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags kernel -timeout 20m ./sim/... ./cmd/hybrid-sim/... ./runtime/... ./test/kernel/...
+
+.PHONY: test-kernel-6.12
+test-kernel-6.12: setup build $(TOOLS)/gotestsum ## The facts and scripts of test-kernel on a virtual board with Linux 6.12
+	@echo "==> virtual board with Linux 6.12"
+	@bin/hybrid-sim fetch --kernel 6.12
+	@$(SUDO) env HYBRID_SIM_KERNEL=6.12 $(GOTESTSUM) -count=1 -tags kernel -timeout 20m -run 'TestVirtualBoard' ./test/kernel/...
 
 .PHONY: fuzz
 fuzz: ## Fuzz each parser of foreign bytes for FUZZTIME (30s)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,8 +12,9 @@ import (
 )
 
 func fetchCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "fetch",
+	var version string
+	cmd := &cobra.Command{
+		Use:   "fetch [flags]",
 		Short: "Download what the virtual board needs, 45 MB once",
 		Long: `Download what the virtual board needs: Debian's armhf kernel and busybox.
 
@@ -20,6 +22,10 @@ They come from the Debian mirror that this machine uses, verified by apt, and ar
 kept in $HYBRID_CACHE or the user's cache folder. "hybrid-sim vm" does it by itself.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			kernel, err := debian.LookupKernel(version)
+			if err != nil {
+				return usageError(err)
+			}
 			if err := vm.Missing(); err != nil {
 				return &exitError{exitBoard, err}
 			}
@@ -27,7 +33,7 @@ kept in $HYBRID_CACHE or the user's cache folder. "hybrid-sim vm" does it by its
 			if err != nil {
 				return err
 			}
-			files, err := debian.Get(cmd.Context(), cache, os.Stderr)
+			files, err := debian.Get(cmd.Context(), cache, kernel, os.Stderr)
 			if err != nil {
 				return err
 			}
@@ -35,6 +41,17 @@ kept in $HYBRID_CACHE or the user's cache folder. "hybrid-sim vm" does it by its
 			return nil
 		},
 	}
+	kernelFlag(cmd, &version)
+	return cmd
+}
+
+// kernelFlag is --kernel.
+func kernelFlag(cmd *cobra.Command, version *string) {
+	var all []string
+	for _, k := range debian.Kernels() {
+		all = append(all, k.Version)
+	}
+	cmd.Flags().StringVar(version, "kernel", "", fmt.Sprintf("the `version` of Linux, %s (default $%s, or %s)", strings.Join(all, " or "), debian.KernelVariable, all[0]))
 }
 
 // noArgs is cobra.NoArgs as a usage error.

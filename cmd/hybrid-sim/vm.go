@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/hybrid-containers/hybrid/sim/vm"
+	"github.com/hybrid-containers/hybrid/sim/vm/debian"
 	"github.com/hybrid-containers/hybrid/sim/vm/wire"
 )
 
@@ -24,6 +25,7 @@ type vmOptions struct {
 	env     []string
 	workdir string
 	booted  string
+	kernel  string
 	timeout time.Duration
 	verbose bool
 }
@@ -54,13 +56,17 @@ interrupted, 125 if the board itself failed, 2 for usage errors.`,
 	f.StringArrayVarP(&o.env, "env", "e", nil, "set an environment variable, `KEY=VALUE` (repeatable)")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "run the command in this `folder` of the board")
 	f.StringVar(&o.booted, "booted", "", "let a boot loader start this firmware `file` before Linux: the core is detached")
+	kernelFlag(cmd, &o.kernel)
 	f.DurationVar(&o.timeout, "timeout", 0, "kill the command after this time, e.g. 30s")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the kernel's console and the bridge's log on standard error")
 	return cmd
 }
 
 func runVM(ctx context.Context, o vmOptions, args []string) (err error) {
-	cfg := vm.Config{Progress: os.Stderr, Booted: o.booted}
+	cfg := vm.Config{Progress: os.Stderr, Booted: o.booted, Kernel: o.kernel}
+	if _, err := debian.LookupKernel(o.kernel); err != nil {
+		return usageError(err)
+	}
 	for _, s := range o.shares {
 		share, err := parseShare(s)
 		if err != nil {

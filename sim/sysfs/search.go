@@ -16,6 +16,7 @@ import (
 type search struct {
 	root    string
 	release string // of the kernel: uname -r
+	trim    bool   // a newline at the end of the parameter is not a part of the folder
 
 	mu        sync.Mutex
 	parameter string // firmware_class.path, as it was written
@@ -60,8 +61,11 @@ func (s *search) open(name string) ([]byte, error) {
 		return nil, errorf(unix.EINVAL, "Firmware load for '%s' refused, path contains '..' component", name)
 	}
 	s.mu.Lock()
-	first := s.parameter // with its newline: only Linux 6.3 and later cut it off
+	first := s.parameter
 	s.mu.Unlock()
+	if s.trim {
+		first = strings.TrimSuffix(first, "\n")
+	}
 	var data []byte
 	err := error(unix.ENOENT)
 	for _, folder := range []string{

@@ -4,8 +4,8 @@
 //
 // What the kernel answers is imitated to the errno: which write is refused in which
 // state, what start makes of a firmware file, what a crash does with and without
-// recovery. It follows drivers/remoteproc of Linux 6.1; see Config.StopCrashed for
-// what has changed since. What firmware does is not imitated but commanded, through
+// recovery. It follows drivers/remoteproc of Linux 6.1; see Config.StopCrashed and
+// Config.TrimSearchPath for what has changed since. What firmware does is not imitated but commanded, through
 // the control file or the methods of Core.
 //
 // Under the folder DIR of Mount:
@@ -64,6 +64,9 @@ type Config struct {
 	// StopCrashed lets a crashed core be stopped, as Linux 6.1.192 does. Without,
 	// stopping it is EINVAL, as in 6.1.176 and 6.12.95.
 	StopCrashed bool
+	// TrimSearchPath lets a newline at the end of the firmware search path not be a part
+	// of it, as Linux does since 6.3.
+	TrimSearchPath bool
 	// NoKmsg leaves DIR/dev/kmsg out, as if it must not be read.
 	NoKmsg bool
 	// Log, unless nil, receives the lines that the kernel would log. It is called by
@@ -159,7 +162,7 @@ func Mount(dir string, config Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	files := &search{root: dir, release: release}
+	files := &search{root: dir, release: release, trim: config.TrimSearchPath}
 	k := &kernel{open: files.open, greeting: config.Greeting, stopCrashed: config.StopCrashed, log: config.Log}
 	k.inodes.Store(1 << 32)
 	k.dumps.kept = dumpTime

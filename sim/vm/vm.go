@@ -47,6 +47,8 @@ type Config struct {
 	// Booted is the name of a firmware file which a boot loader has started before
 	// Linux, which then finds the core detached; empty: the core is off.
 	Booted string
+	// Kernel is the version of Linux, as in 6.12; empty: see debian.LookupKernel.
+	Kernel string
 	// Cache is the folder for downloads; empty: debian.Cache.
 	Cache string
 	// Console gets the kernel's console, if not nil, and then all messages.
@@ -98,7 +100,11 @@ func Start(ctx context.Context, cfg Config) (_ *VM, err error) {
 			return nil, err
 		}
 	}
-	files, err := debian.Get(ctx, cfg.Cache, cfg.Progress)
+	kernel, err := debian.LookupKernel(cfg.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	files, err := debian.Get(ctx, cfg.Cache, kernel, cfg.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("virtual board: %w", err)
 	}

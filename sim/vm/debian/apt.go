@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,11 +18,12 @@ import (
 type apt struct {
 	dir      string
 	config   string
+	suite    string
 	progress io.Writer
 }
 
-func newApt(ctx context.Context, dir string, source Source, progress io.Writer) (*apt, error) {
-	a := &apt{dir: dir, config: filepath.Join(dir, "apt.conf"), progress: progress}
+func newApt(ctx context.Context, dir string, source Source, suite string, progress io.Writer) (*apt, error) {
+	a := &apt{dir: dir, config: filepath.Join(dir, "apt.conf"), suite: suite, progress: progress}
 	for _, sub := range []string{
 		"etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d", "etc/apt/trusted.gpg.d",
 		"var/lib/dpkg", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial",
@@ -42,17 +44,22 @@ APT::Architecture "armhf";
 APT::Architectures { "armhf"; };
 APT::Sandbox::User "";
 Acquire::Languages "none";
-`, dir)
+APT::Default-Release "%[2]s";
+`, dir, suite)
+	sources := ""
+	for _, s := range slices.Compact([]string{Suite, suite}) {
+		sources += fmt.Sprintf("deb [signed-by=%s] %s %s main\n", source.Keyring, source.URI, s)
+	}
 	for name, text := range map[string]string{
 		a.config: config,
 		filepath.Join(dir, "var/lib/dpkg/status"):  "",
-		filepath.Join(dir, "etc/apt/sources.list"): fmt.Sprintf("deb [signed-by=%s] %s %s main\n", source.Keyring, source.URI, Suite),
+		filepath.Join(dir, "etc/apt/sources.list"): sources,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			return nil, err
 		}
 	}
-	fmt.Fprintf(progress, "reading the package lists of %s %s\n", source.URI, Suite)
+	fmt.Fprintf(progress, "reading the package lists of %s %s\n", source.URI, suite)
 	_, err = a.run(ctx, a.config, "apt-get", "update", "-q", "--error-on=any")
 	return a, err
 }
@@ -99,7 +106,7 @@ func (a *apt) dependency(ctx context.Context, pkg, prefix string) (string, error
 			return field, nil
 		}
 	}
-	return "", fmt.Errorf("package %s of %s does not depend on any %s*", pkg, Suite, prefix)
+	return "", fmt.Errorf("package %s of %s does not depend on any %s*", pkg, a.suite, prefix)
 }
 
 // unpack downloads a package and unpacks it below root.

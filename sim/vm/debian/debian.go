@@ -22,9 +22,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Suite is the release whose kernel is used: 6.1, on which the behaviour of
-// remoteproc was observed.
+// Suite is the release from which all but newer kernels come.
 const Suite = "bookworm"
+
+// Kernel is a kernel of Debian's on which the behaviour of remoteproc was observed.
+type Kernel struct {
+	Version string // as in 6.1
+	suite   string
+	layout  string // the form of its cached folder; a change to it or to Modules needs another
+}
+
+// Kernels are those that there are, the one that is used where none is given first.
+func Kernels() []Kernel {
+	return []Kernel{
+		{"6.1", Suite, "linux-armhf-2"},
+		{"6.12", Suite + "-backports", "linux-6.12-armhf-1"},
+	}
+}
+
+// KernelVariable is the environment variable that says which kernel is used where none
+// is given.
+const KernelVariable = "HYBRID_SIM_KERNEL"
+
+// LookupKernel finds a kernel by its version; empty is what KernelVariable says, or the
+// first.
+func LookupKernel(version string) (Kernel, error) {
+	if version == "" {
+		version = os.Getenv(KernelVariable)
+	}
+	var all []string
+	for _, k := range Kernels() {
+		if k.Version == version || version == "" {
+			return k, nil
+		}
+		all = append(all, k.Version)
+	}
+	return Kernel{}, fmt.Errorf("no kernel %q for the virtual board: there are %s", version, strings.Join(all, " and "))
+}
 
 // Modules are the kernel modules that the board has, in no order; what they depend
 // on comes with them.
@@ -33,9 +67,6 @@ var Modules = []string{
 	"stm32_rproc", "stm32-ipcc", // the core, its mailbox
 	"virtio_rpmsg_bus", "rpmsg_ns", "rpmsg_ctrl", "rpmsg_char", "rpmsg_tty",
 }
-
-// layout is the form of a cached folder; a change to it or to Modules needs another.
-const layout = "linux-armhf-2"
 
 // Files are what a boot needs. They are read only, and may be in use by others.
 type Files struct {
@@ -58,10 +89,10 @@ func Cache() (string, error) {
 }
 
 // Get returns the files, from the cache folder or from Debian's mirror; downloading
-// 45 MB then is told to progress, a line each step. Processes that do so at once
+// 45 or 60 MB then is told to progress, a line each step. Processes that do so at once
 // wait for each other.
-func Get(ctx context.Context, cache string, progress io.Writer) (*Files, error) {
-	dir := filepath.Join(cache, layout)
+func Get(ctx context.Context, cache string, kernel Kernel, progress io.Writer) (*Files, error) {
+	dir := filepath.Join(cache, kernel.layout)
 	files, err := open(dir)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return files, err
@@ -88,7 +119,7 @@ func Get(ctx context.Context, cache string, progress io.Writer) (*Files, error) 
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	defer os.RemoveAll(work)
-	if err := fetch(ctx, work, progress); err != nil {
+	if err := fetch(ctx, work, kernel, progress); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(filepath.Join(work, "out"), dir); err != nil {
@@ -137,12 +168,12 @@ func lock(ctx context.Context, name string) (unlock func(), err error) {
 }
 
 // fetch makes the folder "out" in work.
-func fetch(ctx context.Context, work string, progress io.Writer) error {
-	apt, err := newApt(ctx, filepath.Join(work, "apt"), sourceOf(os.DirFS("/etc/apt")), progress)
+func fetch(ctx context.Context, work string, version Kernel, progress io.Writer) error {
+	apt, err := newApt(ctx, filepath.Join(work, "apt"), sourceOf(os.DirFS("/etc/apt")), version.suite, progress)
 	if err != nil {
 		return err
 	}
-	kernel, err := apt.dependency(ctx, "linux-image-armmp", "linux-image-6.1.")
+	kernel, err := apt.dependency(ctx, "linux-image-armmp", "linux-image-"+version.Version+".")
 	if err != nil {
 		return err
 	}
@@ -164,16 +195,16 @@ func fetch(ctx context.Context, work string, progress io.Writer) error {
 	if err := os.Rename(filepath.Join(root, "bin/busybox"), filepath.Join(out, "busybox")); err != nil {
 		return err
 	}
-	modules, err := inOrder(filepath.Join(root, "lib/modules", release), Modules)
+	modules, err := inOrder(ctx, filepath.Join(root, "lib/modules", release), Modules)
 	if err != nil {
 		return fmt.Errorf("%s: %w", kernel, err)
 	}
 	for i, m := range modules {
-		b, err := os.ReadFile(m)
+		b, err := readModule(ctx, m)
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(out, "modules", fmt.Sprintf("%02d-%s", i, filepath.Base(m)))
+		to := filepath.Join(out, "modules", fmt.Sprintf("%02d-%s", i, strings.TrimSuffix(filepath.Base(m), ".xz")))
 		if err := os.WriteFile(to, unsigned(b), 0o644); err != nil {
 			return err
 		}
@@ -216,18 +247,25 @@ func Applets(busybox []byte) ([]string, error) {
 }
 
 // inOrder finds modules by name below dir, and what they depend on, each behind its
-// dependencies. Packages hold no modules.dep, which depmod makes when they are
+// dependencies; what this kernel has built in is left out. Packages hold no modules.dep, which depmod makes when they are
 // installed: the modules themselves say the same.
-func inOrder(dir string, names []string) ([]string, error) {
+func inOrder(ctx context.Context, dir string, names []string) ([]string, error) {
 	paths := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if name, ok := strings.CutSuffix(filepath.Base(path), ".ko"); ok {
+		if name, ok := strings.CutSuffix(strings.TrimSuffix(filepath.Base(path), ".xz"), ".ko"); ok {
 			paths[moduleName(name)] = path
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	builtIn, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for path := range strings.FieldsSeq(string(builtIn)) {
+		paths[moduleName(strings.TrimSuffix(filepath.Base(path), ".ko"))] = ""
 	}
 	var order []string
 	var add func(name string) error
@@ -236,10 +274,10 @@ func inOrder(dir string, names []string) ([]string, error) {
 		if !ok {
 			return fmt.Errorf("no kernel module %s", name)
 		}
-		if slices.Contains(order, path) {
-			return nil
+		if path == "" || slices.Contains(order, path) {
+			return nil // a part of this kernel, or there already
 		}
-		needs, err := dependencies(path)
+		needs, err := dependencies(ctx, path)
 		if err != nil {
 			return err
 		}
@@ -262,13 +300,29 @@ func inOrder(dir string, names []string) ([]string, error) {
 // moduleName is the one form of a name in which - and _ do not differ.
 func moduleName(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// dependencies reads the "depends" of a module's .modinfo section.
-func dependencies(path string) ([]string, error) {
-	f, err := elf.Open(path)
+// readModule reads a module, which newer kernels have compressed.
+func readModule(ctx context.Context, path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.HasSuffix(path, ".xz") {
+		return b, err
+	}
+	b, err = unxz(ctx, b)
 	if err != nil {
 		return nil, fmt.Errorf("kernel module %s: %w", filepath.Base(path), err)
 	}
-	defer f.Close()
+	return b, nil
+}
+
+// dependencies reads the "depends" of a module's .modinfo section.
+func dependencies(ctx context.Context, path string) ([]string, error) {
+	module, err := readModule(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := elf.NewFile(bytes.NewReader(module))
+	if err != nil {
+		return nil, fmt.Errorf("kernel module %s: %w", filepath.Base(path), err)
+	}
 	section := f.Section(".modinfo")
 	if section == nil {
 		return nil, fmt.Errorf("kernel module %s says nothing about itself", filepath.Base(path))

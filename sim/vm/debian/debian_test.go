@@ -52,16 +52,20 @@ func TestInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "modules.builtin"), []byte("kernel/y/in-side.ko\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		names []string
 		want  []string
 		err   string
 	}{
+		{[]string{"in_side", "leaf"}, []string{"leaf.ko"}, ""},
 		{[]string{"a_b"}, []string{"leaf.ko", "core-x.ko", "a-b.ko"}, ""},
 		{[]string{"leaf", "a-b", "core_x"}, []string{"leaf.ko", "core-x.ko", "a-b.ko"}, ""},
 		{[]string{"broken"}, nil, "no kernel module gone"},
 	} {
-		paths, err := inOrder(dir, test.names)
+		paths, err := inOrder(t.Context(), dir, test.names)
 		var got []string
 		for _, p := range paths {
 			got = append(got, filepath.Base(p))
@@ -119,10 +123,34 @@ func TestUImage(t *testing.T) {
 	}
 }
 
+func TestLookupKernel(t *testing.T) {
+	for _, c := range []struct{ version, env, want, err string }{
+		{"", "", "6.1", ""},
+		{"6.12", "", "6.12", ""},
+		{"", "6.12", "6.12", ""},
+		{"6.1", "6.12", "6.1", ""},
+		{"6.2", "", "", `no kernel "6.2" for the virtual board: there are 6.1 and 6.12`},
+		{"", "x", "", `no kernel "x" for the virtual board: there are 6.1 and 6.12`},
+	} {
+		t.Setenv(KernelVariable, c.env)
+		k, err := LookupKernel(c.version)
+		if k.Version != c.want || err != nil && err.Error() != c.err || (err == nil) != (c.err == "") {
+			t.Errorf("%q, $%s: %q, %v", c.version, c.env, k.Version, err)
+		}
+	}
+	seen := map[string]bool{}
+	for _, k := range Kernels() {
+		if seen[k.layout] {
+			t.Errorf("two kernels in %s", k.layout)
+		}
+		seen[k.layout] = true
+	}
+}
+
 func TestCachedFiles(t *testing.T) {
-	cache := t.TempDir()
+	cache, kernel := t.TempDir(), Kernels()[1]
 	for _, name := range []string{"kernel", "busybox", "modules/01-b.ko", "modules/00-a.ko"} {
-		path := filepath.Join(cache, layout, name)
+		path := filepath.Join(cache, kernel.layout, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +158,7 @@ func TestCachedFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, err := Get(t.Context(), cache, &bytes.Buffer{})
+	files, err := Get(t.Context(), cache, kernel, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,16 +42,25 @@ func payload(ctx context.Context, zImage []byte) ([]byte, error) {
 	if at < 0 {
 		return nil, errors.New("the kernel is not compressed with xz")
 	}
-	// with the ARM filter of xz, which no library in Go has
+	kernel, err := unxz(ctx, zImage[at:])
+	if err != nil {
+		return nil, fmt.Errorf("uncompressing the kernel: %w", err)
+	}
+	return kernel, nil
+}
+
+// unxz uncompresses what b starts with. The program is needed for the ARM filter of xz,
+// which no library in Go has.
+func unxz(ctx context.Context, b []byte) ([]byte, error) {
 	if _, err := exec.LookPath("xz"); err != nil {
 		return nil, errors.New("xz is not installed (apt-get install xz-utils)")
 	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "xz", "--decompress", "--stdout", "--single-stream")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(zImage[at:]), &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(b), &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil && stdout.Len() == 0 {
-		return nil, fmt.Errorf("uncompressing the kernel: %w: %s", err, strings.TrimSpace(stderr.String()))
+		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.Bytes(), nil
 }

@@ -81,13 +81,19 @@ func simWorld(t *testing.T, change func(*sysfs.Config)) *world {
 			t.Error(err)
 		}
 	})
-	return &world{root: dir, elfs: os.Getenv("FACTS_FIRMWARE")}
+	linux := [2]int{6, 1}
+	if config.TrimSearchPath {
+		linux[1] = 12
+	}
+	return &world{root: dir, elfs: os.Getenv("FACTS_FIRMWARE"), linux: linux}
 }
 
-// TestNewerKernel runs the list on the simulation of a kernel that stops crashed
-// cores.
+// TestNewerKernel runs the list on the simulation of a newer kernel, which stops crashed
+// cores, too.
 func TestNewerKernel(t *testing.T) {
 	for _, f := range list {
-		t.Run(f.name, func(t *testing.T) { steps(t, simWorld(t, func(c *sysfs.Config) { c.StopCrashed = true }), f.steps...) })
+		t.Run(f.name, func(t *testing.T) {
+			steps(t, simWorld(t, func(c *sysfs.Config) { c.StopCrashed, c.TrimSearchPath = true, true }), f.steps...)
+		})
 	}
 }

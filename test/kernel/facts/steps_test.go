@@ -18,7 +18,9 @@ import (
 // loaded to 0x60000000..0x600fffff.
 type world struct {
 	root string // where its / is
-	elfs string // folder with hello_world.elf and crash.elf
+	elfs string // folder with hello_world.elf, crash.elf and echo.elf
+	// linux is the version of the kernel, or the one that is simulated.
+	linux [2]int
 
 	made []string // files and folders of this fact
 }
@@ -29,6 +31,11 @@ const (
 	parameter = "sys/module/firmware_class/parameters/path"
 	library   = "lib/firmware/"
 )
+
+// atLeast says whether the kernel is this one or a newer one.
+func (w *world) atLeast(major, minor int) bool {
+	return w.linux[0] > major || w.linux[0] == major && w.linux[1] >= minor
+}
 
 // path is where a name of the list is in this world. A name without a folder is an
 // attribute of the processor.

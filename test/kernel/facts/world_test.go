@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // worlds opens the world of this name, offline or with firmware that a boot loader
@@ -43,6 +45,13 @@ func kernelWorld(t *testing.T, _ bool) *world {
 	w := &world{root: "/", elfs: os.Getenv("FACTS_FIRMWARE")}
 	if w.elfs == "" {
 		t.Fatal("FACTS_FIRMWARE does not say where hello_world.elf is")
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &w.linux[0], &w.linux[1]); err != nil {
+		t.Fatal(err)
 	}
 	if err := w.reset(); err != nil {
 		t.Fatal(fmt.Errorf("the processor cannot be reset: %w", err))
