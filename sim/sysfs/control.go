@@ -26,11 +26,15 @@ const controlHelp = `trace TEXT           the firmware prints TEXT: it is append
 trace-reset          the firmware empties its first trace buffer
 tty TEXT             the firmware writes TEXT to its rpmsg tty
 tty-echo on|off      the firmware sends back what it receives there (on)
+tick DURATION        the firmware prints "tick N" so often, until it is stopped (0 never)
+hang                 the firmware does nothing more until it is started anew
 crash [TYPE]         the core crashes: 0 mmufault, 1 watchdog (default), 2 fatal error
 boot-delay DURATION  starts take so long (as 1.5s, 200ms; 0 at once)
 boot-error ERRNO     starts fail in the driver (as EIO or 5; none)
+boot-crash TYPE      the core crashes while it is started, each time (none)
 stop-delay DURATION  stops take so long
 stop-error ERRNO     stops fail in the driver
+release              the start or stop that is under way takes no longer
 `
 
 // obey does what a command says.
@@ -55,23 +59,41 @@ func (c *Core) obey(command string) error {
 	case "crash":
 		t := Watchdog
 		if argument != "" {
-			n, err := strconv.ParseUint(argument, 0, 32)
-			if err != nil {
-				return errorf(unix.EINVAL, "crash: %v", err)
+			var err error
+			if t, err = parseCrash(argument); err != nil {
+				return err
 			}
-			t = CrashType(n)
 		}
 		c.Crash(t)
 		return nil
-	case "boot-delay", "stop-delay":
+	case "boot-crash":
+		if argument == "none" {
+			c.SetBootCrash(nil)
+			return nil
+		}
+		t, err := parseCrash(argument)
+		if err == nil {
+			c.SetBootCrash(&t)
+		}
+		return err
+	case "hang":
+		c.Hang()
+		return nil
+	case "release":
+		c.Hurry()
+		return nil
+	case "boot-delay", "stop-delay", "tick":
 		d, err := time.ParseDuration(argument)
 		if err != nil || d < 0 {
 			return errorf(unix.EINVAL, "%s: %q is not a duration", verb, argument)
 		}
-		if verb == "boot-delay" {
+		switch verb {
+		case "boot-delay":
 			c.SetBootDelay(d)
-		} else {
+		case "stop-delay":
 			c.SetStopDelay(d)
+		case "tick":
+			return c.Tick(d)
 		}
 		return nil
 	case "boot-error", "stop-error":
@@ -87,6 +109,14 @@ func (c *Core) obey(command string) error {
 		return nil
 	}
 	return errorf(unix.EINVAL, "%q is not a command", verb)
+}
+
+func parseCrash(s string) (CrashType, error) {
+	n, err := strconv.ParseUint(s, 0, 32)
+	if err != nil {
+		return 0, errorf(unix.EINVAL, "crash: %v", err)
+	}
+	return CrashType(n), nil
 }
 
 // maxErrno is the largest that a system call may return: MAX_ERRNO of the kernel.

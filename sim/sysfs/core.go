@@ -112,12 +112,18 @@ type Core struct {
 
 	bootDelay, stopDelay time.Duration
 	bootError, stopError syscall.Errno
+	bootCrash            *CrashType    // of every start; nil is none
+	hurry                chan struct{} // closed to end what the driver is waiting for
+
+	hung  bool          // until the next boot
+	ticks chan struct{} // closed to end the ticking; nil where there is none
 }
 
 func newCore(k *kernel, instance string, p Processor) *Core {
 	c := &Core{
 		kernel: k, instance: instance, config: p,
 		lock: make(chan struct{}, 1), reports: make(chan CrashType, 1), done: make(chan struct{}),
+		hurry: make(chan struct{}),
 		state: offline, firmware: p.Firmware, recovery: true, coredump: "disabled", memory: memory{},
 	}
 	if c.firmware == "" {
@@ -414,8 +420,12 @@ func (c *Core) run(m *image) error {
 	}
 	c.mu.Lock()
 	c.entry = m.header().entry
-	delay, errno := c.bootDelay, c.bootError
+	delay, errno, crash := c.bootDelay, c.bootError, c.bootCrash
+	c.hung = false
 	c.mu.Unlock()
+	if crash != nil {
+		c.Crash(*crash) // it is handled once the start is over
+	}
 	if err := c.drive(delay, errno); err != nil {
 		c.printk(kmsg.Error, "can't start rproc %s: -%d", c.config.Name, errnoOf(err))
 		return err
@@ -461,8 +471,12 @@ func (c *Core) drive(delay time.Duration, errno syscall.Errno) error {
 	if delay > 0 {
 		t := time.NewTimer(delay)
 		defer t.Stop()
+		c.mu.Lock()
+		hurry := c.hurry
+		c.mu.Unlock()
 		select {
 		case <-t.C:
+		case <-hurry:
 		case <-c.done:
 			return unix.ESHUTDOWN
 		}
@@ -477,6 +491,7 @@ func (c *Core) drive(delay time.Duration, errno syscall.Errno) error {
 func (c *Core) halt() error {
 	c.closeTTY() // devices go before the core is stopped
 	c.mu.Lock()
+	c.endTicks()
 	delay, errno := c.stopDelay, c.stopError
 	c.mu.Unlock()
 	if err := c.drive(delay, errno); err != nil {
@@ -631,8 +646,56 @@ func (c *Core) Trace(text string) error {
 	if err := c.loaded(); err != nil {
 		return err
 	}
-	c.print(text)
+	if !c.hung {
+		c.print(text)
+	}
 	return nil
+}
+
+// Tick makes the firmware print "tick N" so often, until it is stopped; 0 is never.
+func (c *Core) Tick(every time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.loaded(); err != nil {
+		return err
+	}
+	c.endTicks()
+	if every <= 0 {
+		return nil
+	}
+	end := make(chan struct{})
+	c.ticks = end
+	go func() {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-end:
+				return
+			case <-c.done:
+				return
+			case <-ticker.C:
+				_ = c.Trace(fmt.Sprintf("tick %d\n", n)) // unless it was stopped just now
+			}
+		}
+	}()
+	return nil
+}
+
+// endTicks ends the ticking. The caller holds mu.
+func (c *Core) endTicks() {
+	if c.ticks != nil {
+		close(c.ticks)
+		c.ticks = nil
+	}
+}
+
+// Hang makes the firmware do nothing more, which nobody is told of, until it is started
+// anew.
+func (c *Core) Hang() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hung = true
 }
 
 // ResetTrace empties the first trace buffer, as firmware does that wraps around.
@@ -663,6 +726,21 @@ func (c *Core) SetBootDelay(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bootDelay = d
+}
+
+// SetBootCrash makes the core crash in every start from now on; nil is none.
+func (c *Core) SetBootCrash(t *CrashType) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bootCrash = t
+}
+
+// Hurry ends the delay of a start or stop that is under way.
+func (c *Core) Hurry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.hurry)
+	c.hurry = make(chan struct{})
 }
 
 // SetBootError makes every start from now on fail in the driver; 0 is none.

@@ -347,3 +347,96 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestHang has firmware that prints by itself, and then does not.
+func TestHang(t *testing.T) {
+	b := newBench(t, nil)
+	b.files["a.elf"] = elftest.File{
+		Segments: []elftest.Segment{{Addr: 0x1000, Data: []byte("code")}},
+		Table:    elftest.Table(elftest.Trace(traceAt, 0x800, "trace")),
+	}.Bytes()
+	b.run("ENXIO control tick 1ms", "EINVAL control tick x", "recovery disabled", "state start", "control tick 1ms")
+	ticks := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); strings.Count(b.trace(), "tick ") < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%q", b.trace())
+			}
+		}
+	}
+	ticks(2)
+	if !strings.HasPrefix(b.trace(), "tick 1\ntick 2\n") {
+		t.Errorf("%q", b.trace())
+	}
+	b.run("control hang")
+	before := b.trace()
+	time.Sleep(20 * time.Millisecond)
+	b.run("control trace more")
+	if b.trace() != before || b.read("state") != "running\n" {
+		t.Errorf("%q, then %q; %s", before, b.trace(), b.read("state"))
+	}
+	b.run("state stop", "state start", "control trace-reset", "control trace again")
+	if b.trace() != "again" {
+		t.Errorf("%q", b.trace())
+	}
+	b.run("control tick 1ms")
+	ticks(1)
+	b.run("control tick 0")
+	time.Sleep(5 * time.Millisecond)
+	if before = b.trace(); !strings.Contains(before, "tick 1\n") {
+		t.Errorf("%q", before)
+	}
+	time.Sleep(10 * time.Millisecond)
+	if b.trace() != before {
+		t.Errorf("%q, then %q", before, b.trace())
+	}
+}
+
+// TestBootCrash crashes in every start: it succeeds, and recovery goes on for ever.
+func TestBootCrash(t *testing.T) {
+	b := newBench(t, nil)
+	b.run("EINVAL control boot-crash x", "control boot-crash 2", "recovery disabled", "state start", "state: crashed")
+	if log := b.log.String(); !strings.Contains(log, "crash detected in m4: type fatal error\nremoteproc remoteproc0: remote processor m4 is now up\nremoteproc remoteproc0: handling crash #1") {
+		t.Errorf("the log says\n%s", log)
+	}
+	b.run("recovery enabled")
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(b.log.String(), "handling crash #5"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log says\n%s", b.log.String())
+		}
+	}
+	b.run("control boot-crash none")
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		before := b.log.String()
+		time.Sleep(50 * time.Millisecond)
+		if b.log.String() == before && b.read("state") == "running\n" {
+			return
+		}
+	}
+	t.Errorf("it does not come to rest: %s", b.read("state"))
+}
+
+// TestRelease ends a stop that hangs in the driver.
+func TestRelease(t *testing.T) {
+	b := newBench(t, nil)
+	b.run("state start", "control stop-delay 1h")
+	stopped := make(chan error)
+	go func() { stopped <- b.write(context.Background(), "state", "stop") }()
+	select {
+	case err := <-stopped:
+		t.Fatalf("stopped at once: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	if b.read("state") != "running\n" {
+		t.Errorf("state %q", b.read("state"))
+	}
+	b.run("control release")
+	select {
+	case err := <-stopped:
+		if err != nil || b.read("state") != "offline\n" {
+			t.Errorf("%v, state %q", err, b.read("state"))
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it hangs still")
+	}
+}

@@ -150,7 +150,7 @@ func (t *tty) receive() {
 		c.mu.Lock()
 		c.received = append(c.received, b[:n]...)
 		c.received = c.received[max(0, len(c.received)-maxReceived):]
-		echo, runs := !c.mute, c.state == running || c.state == attached
+		echo, runs := !c.mute && !c.hung, c.state == running || c.state == attached
 		c.mu.Unlock()
 		if echo && runs {
 			_ = t.send(b[:n])
@@ -232,10 +232,13 @@ func (c *Core) devices() []*liveEntry {
 // TTY makes the firmware write text to its rpmsg tty.
 func (c *Core) TTY(text string) error {
 	c.mu.Lock()
-	t := c.tty
+	t, hung := c.tty, c.hung
 	c.mu.Unlock()
 	if t == nil {
 		return ErrNoTTY
+	}
+	if hung {
+		return nil
 	}
 	return t.send([]byte(text))
 }
