@@ -26,6 +26,9 @@ func TestVirtualBoardBooted(t *testing.T) {
 	onBoard(t, bootedList, "TestBooted", vm.Config{Booted: booted})
 }
 
+// TestVirtualBoardKernel runs what only a kernel has.
+func TestVirtualBoardKernel(t *testing.T) { onBoard(t, kernelList, "TestKernelOnly", vm.Config{}) }
+
 func onBoard(t *testing.T, list []fact, test string, config vm.Config) {
 	dir := t.TempDir()
 	build(t, "test", "-c", "-tags", "kernel", "-o", filepath.Join(dir, "facts.test"), ".")

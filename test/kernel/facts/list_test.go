@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hybrid-containers/hybrid/sim/sysfs/elftest"
 )
@@ -192,6 +193,12 @@ var list = []fact{
 		write("recovery", "disabled"), boot(good("").Bytes()), write(debug+"crash", "0"), becomes("state", "crashed\n"),
 		write("recovery", "recover"), becomes("state", "running\n"), write(debug+"crash", "2\n"), becomes("state", "crashed\n"),
 		write("recovery", "recover"), becomes("state", "running\n"), write(debug+"crash", "0x63"), becomes("state", "crashed\n"),
+	}},
+	{"firmware that faults crashes by itself", []step{
+		write("recovery", "disabled"), faulting, write("state", "start"), becomes("state", "crashed\n"), stays("state", "crashed\n"),
+	}},
+	{"firmware that always faults is restarted for ever", []step{
+		faulting, write("state", "start"), crashes(4), write("recovery", "disabled"), becomes("state", "crashed\n"),
 	}},
 	{"what is no number is no crash", []step{
 		boot(good("").Bytes()), write("recovery", "disabled"), refuse(debug+"crash", "x", syscall.EINVAL), refuse(debug+"crash", "-1", syscall.EINVAL),
@@ -423,6 +430,37 @@ var list = []fact{
 	{"table: a vring without buffers is not noticed", []step{boot(with(elftest.Table(elftest.Vdev(7, 2, 0))))}},
 	{"table: a virtio device cut short", []step{fails(with(elftest.Table(elftest.Vdev(7, 2, 4)[:60])), syscall.EINVAL)}},
 	{"table: an unknown entry is skipped", []step{boot(with(elftest.Table([]byte{77, 0, 0, 0}, elftest.Trace(traceAt, 16, "")))), reads(debug+"trace0", "hello\n")}},
+}
+
+// faulting puts firmware that executes what is no instruction. The simulation is told to
+// act like that.
+func faulting(t *testing.T, w *world) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(w.elfs, "crash.elf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps(t, w, put(library+"facts.elf", b), write("firmware", "facts.elf"))
+	const control = "sim/remoteproc0/control"
+	if _, err := os.Stat(w.path(control)); err == nil {
+		write(control, "boot-crash 1")(t, w)
+	}
+}
+
+// crashes waits for so many crashes.
+func crashes(n int) step {
+	return func(t *testing.T, w *world) {
+		t.Helper()
+		l := openLog(t, w)
+		for n > 0 {
+			switch l.next(10 * time.Second) {
+			case "":
+				t.Fatalf("%d crashes are missing", n)
+			case "3 handling crash #N in m4":
+				n--
+			}
+		}
+	}
 }
 
 // starts wants the firmware facts.elf to be found in the folder whose file prints
