@@ -37,7 +37,7 @@ demo: setup build sdk-base ## Build hello_world with BuildKit and run it on the 
 
 .PHONY: test
 test: setup build sdk-base ## Run every test
-	@$(MAKE) test-unit test-build test-kernel test-kernel-6.12
+	@$(MAKE) test-unit test-build test-kernel test-kernel-6.12 test-engines
 
 .PHONY: setup
 setup: ## Install what is missing on a Debian machine (apt, once)
@@ -99,11 +99,16 @@ test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the buil
 	@echo "==> builds with BuildKit"
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./inspect/... ./sdk/... ./test/scripts/... ./test/builders/...
 
+.PHONY: test-engines
+test-engines: setup build engines $(TOOLS)/gotestsum ## Tests of the runtime under containerd, Docker and podman (root)
+	@echo "==> engines that run containers"
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m ./test/engines/...
+
 # What the tests start is pinned in tools/engines; nothing of it is installed, so that
 # nothing starts by itself.
 BUILT := buildkitd containerd ctr dockerd
 .PHONY: engines
-engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman ## Build or fetch the engines of the tests (once, some minutes)
+engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc ## Build or fetch the engines of the tests (once, some minutes)
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
 
 ENGINE_buildkitd := buildkit github.com/moby/buildkit cmd/buildkitd version.Version
@@ -124,8 +129,11 @@ $(HYBRID_ENGINES)/debian/usr/sbin/dockerd: DEBS := docker.io
 # podman, with the program that it wants to find and the policy of images that it may load.
 $(HYBRID_ENGINES)/podman/usr/bin/podman: LIBRARIES := libgpgme11 libdevmapper1.02.1 libseccomp2 libsubid4
 $(HYBRID_ENGINES)/podman/usr/bin/podman: DEBS := podman conmon golang-github-containers-common
+# What runs containers: containerd with the stock shim, runc, and a program for a Linux container.
+$(HYBRID_ENGINES)/runc/usr/sbin/runc: LIBRARIES := libseccomp2
+$(HYBRID_ENGINES)/runc/usr/sbin/runc: DEBS := containerd runc busybox-static
 
-FETCHED := $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman
+FETCHED := $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc
 $(FETCHED): $(HYBRID_ENGINES)/%:
 	@to=$(HYBRID_ENGINES)/$(firstword $(subst /, ,$*)); \
 		echo "==> fetching Debian's $(firstword $(DEBS)) (once)"; \

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/hybrid-containers/hybrid/test/daemons"
 )
 
 const project = "../../examples/hello_world"
@@ -157,7 +159,7 @@ func TestSameImage(t *testing.T) {
 		{
 			name: "served",
 			start: func(t *testing.T, dir string) builds {
-				start(t, dir+"/state/hybrid.sock", nil, nil, hybrid, "builder", "serve", "--idle", "0", "--state", dir+"/state")
+				daemons.Start(t, dir+"/state/hybrid.sock", nil, nil, hybrid, "builder", "serve", "--idle", "0", "--state", dir+"/state")
 				return builds{env: []string{"HYBRID_STATE=" + dir + "/state"}}
 			},
 			said: `^building with the served BuildKit v[0-9.]+ \(unix://.*/state/hybrid.sock\)$`,
@@ -175,14 +177,14 @@ func TestSameImage(t *testing.T) {
 		{
 			name: "buildkitd",
 			start: func(t *testing.T, dir string) builds {
-				return builds{env: []string{"BUILDKIT_HOST=" + startBuildkitd(t, dir)}}
+				return builds{env: []string{"BUILDKIT_HOST=" + daemons.Buildkitd(t, dir)}}
 			},
 			said: `^building with BuildKit [0-9.]+ at unix://.*/buildkitd.sock$`,
 		},
 		{
 			name: "Docker",
 			start: func(t *testing.T, dir string) builds {
-				return builds{env: []string{"DOCKER_HOST=" + startDocker(t, dir, "dockerd")}}
+				return builds{env: []string{"DOCKER_HOST=" + daemons.Docker(t, dir, "dockerd", daemons.Dir(t), nil)}}
 			},
 			said: `^building with Docker \S+ at unix://.*/docker.sock$`,
 			inDocker: func(t *testing.T, i dockerImage, b built) {
@@ -195,7 +197,7 @@ func TestSameImage(t *testing.T) {
 			name: "old Docker",
 			start: func(t *testing.T, dir string) builds {
 				return builds{env: []string{
-					"DOCKER_HOST=" + startDocker(t, dir, "debian/usr/sbin/dockerd"), "HYBRID_STATE=" + dir + "/state",
+					"DOCKER_HOST=" + daemons.Docker(t, dir, "debian/usr/sbin/dockerd", daemons.Dir(t), nil), "HYBRID_STATE=" + dir + "/state",
 				}}
 			},
 			said: `^building with the embedded BuildKit v[0-9.]+ \(.*/state\): Docker \S+ at unix://.*/docker.sock has no containerd image store$`,
@@ -208,7 +210,7 @@ func TestSameImage(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			t.Cleanup(func() { wantNothingLeft(t, dir) }) // after the daemons have ended
+			t.Cleanup(func() { daemons.WantNothingLeft(t, dir) }) // after the daemons have ended
 			b := c.start(t, dir)
 			out := t.TempDir()
 			if err := os.Chmod(out, 0o777); err != nil { // for the user without rights
@@ -346,7 +348,7 @@ func rootlessServed(t *testing.T, dir string) builds {
 	t.Helper()
 	b := rootless(t, dir)
 	serve := b.command("builder", "serve", "--idle", "0")
-	start(t, dir+"/home/state/hybrid.sock", serve.SysProcAttr, serve.Env, serve.Path, serve.Args[1:]...)
+	daemons.Start(t, dir+"/home/state/hybrid.sock", serve.SysProcAttr, serve.Env, serve.Path, serve.Args[1:]...)
 	b.wrap = func(args []string) *exec.Cmd { // who is served needs no subordinate IDs
 		return exec.Command("setpriv", append([]string{"--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups"}, args...)...)
 	}

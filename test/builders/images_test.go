@@ -13,6 +13,7 @@ import (
 
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/sim/sysfs"
+	"github.com/hybrid-containers/hybrid/test/daemons"
 )
 
 // desk is a simulated board, and the runtime on it.
@@ -113,16 +114,16 @@ func TestTaken(t *testing.T) {
 
 	t.Run("containerd", func(t *testing.T) {
 		dir := t.TempDir()
-		t.Cleanup(func() { wantNothingLeft(t, dir) })
-		env := []string{"CONTAINERD_ADDRESS=" + startContainerd(t, dir)}
+		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+		env := []string{"CONTAINERD_ADDRESS=" + daemons.Containerd(t, dir, "containerd", 3, "")}
 		b := b
-		b.env = with(b.env, append(env, "PATH="+enginesDir(t)+":"+os.Getenv("PATH"))...)
+		b.env = with(b.env, append(env, "PATH="+daemons.Dir(t)+":"+os.Getenv("PATH"))...)
 		b.makes(t, with(forBoard, "--tag", "hello", "--load=containerd")...)
 		b.makes(t, with(twoTargets, "--tag", "fleet:2", "--load=containerd")...)
 		b.makes(t, with(packed, "--tag", "packed", "--load=containerd", "--output", "type=docker,compression=zstd")...)
 		b.env = append(b.env, "CONTAINERD_NAMESPACE=k8s.io")
 		b.makes(t, with(forBoard, "--tag", "ghcr.io/team/pod:1", "--load=containerd")...)
-		path := onlyIn(t, filepath.Join(enginesDir(t), "ctr"))
+		path := onlyIn(t, filepath.Join(daemons.Dir(t), "ctr"))
 		for _, image := range []string{
 			"containerd:hello", "containerd:docker.io/library/hello:latest", "containerd:default/hello", "containerd:fleet:2",
 			"containerd:packed", "containerd:k8s.io/ghcr.io/team/pod:1", "hello", "fleet:2",
@@ -137,8 +138,8 @@ func TestTaken(t *testing.T) {
 
 	t.Run("podman", func(t *testing.T) {
 		dir := t.TempDir()
-		t.Cleanup(func() { wantNothingLeft(t, dir) })
-		bin := podman(t, dir)
+		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+		bin := daemons.Podman(t, dir, `runtime = "runc"`)
 		b := b
 		b.env = with(b.env, "PATH="+bin+":"+os.Getenv("PATH"))
 		b.makes(t, with(forBoard, "--tag", "hello", "--load=podman")...)
@@ -153,14 +154,14 @@ func TestTaken(t *testing.T) {
 	for name, daemon := range map[string]string{"Docker": "dockerd", "old Docker": "debian/usr/sbin/dockerd"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			t.Cleanup(func() { wantNothingLeft(t, dir) })
-			env := []string{"DOCKER_HOST=" + startDocker(t, dir, daemon)}
+			t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+			env := []string{"DOCKER_HOST=" + daemons.Docker(t, dir, daemon, daemons.Dir(t), nil)}
 			b := b
 			b.env = with(b.env, env...)
 			b.makes(t, with(forBoard, "--tag", "hello", "--load=docker")...)
 			b.makes(t, with(packed, "--tag", "packed:2", "--load=docker")...)
 			b.makes(t, with(oneTarget, "--tag", "other", "--load=docker")...)
-			path := onlyIn(t, filepath.Join(enginesDir(t), "debian/usr/bin/docker"))
+			path := onlyIn(t, filepath.Join(daemons.Dir(t), "debian/usr/bin/docker"))
 			for _, image := range []string{"docker:hello", "docker:packed:2", "hello"} {
 				d.takes(t, path, env, image)
 			}

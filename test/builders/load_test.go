@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/hybrid-containers/hybrid/test/daemons"
 )
 
 // made is what a build says that it made.
@@ -97,8 +99,8 @@ func with(args []string, more ...string) []string {
 func served(t *testing.T, env ...string) builds {
 	t.Helper()
 	dir := t.TempDir()
-	t.Cleanup(func() { wantNothingLeft(t, dir) })
-	start(t, dir+"/hybrid.sock", nil, nil, hybrid, "builder", "serve", "--idle", "0", "--state", dir)
+	t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+	daemons.Start(t, dir+"/hybrid.sock", nil, nil, hybrid, "builder", "serve", "--idle", "0", "--state", dir)
 	return builds{env: append([]string{"HYBRID_STATE=" + dir, "HYBRID_BUILDER=embedded"}, env...)}
 }
 
@@ -111,11 +113,11 @@ func TestLoad(t *testing.T) {
 
 	t.Run("containerd", func(t *testing.T) {
 		dir := t.TempDir()
-		t.Cleanup(func() { wantNothingLeft(t, dir) })
-		address := startContainerd(t, dir)
-		ctr := filepath.Join(enginesDir(t), "ctr")
+		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+		address := daemons.Containerd(t, dir, "containerd", 3, "")
+		ctr := filepath.Join(daemons.Dir(t), "ctr")
 		b := b
-		b.env = with(b.env, "DOCKER_HOST=unix://"+dir+"/nobody.sock", "CONTAINERD_ADDRESS="+address, "PATH="+enginesDir(t)+":"+os.Getenv("PATH"))
+		b.env = with(b.env, "DOCKER_HOST=unix://"+dir+"/nobody.sock", "CONTAINERD_ADDRESS="+address, "PATH="+daemons.Dir(t)+":"+os.Getenv("PATH"))
 		images := func(namespace string) map[string]string {
 			found := map[string]string{}
 			for line := range strings.Lines(output(t, nil, ctr, "--address", address, "--namespace", namespace, "images", "ls")) {
@@ -170,8 +172,8 @@ func TestLoad(t *testing.T) {
 
 	t.Run("podman", func(t *testing.T) {
 		dir := t.TempDir()
-		t.Cleanup(func() { wantNothingLeft(t, dir) })
-		bin := podman(t, dir)
+		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+		bin := daemons.Podman(t, dir, `runtime = "runc"`)
 		b := b
 		b.env = with(b.env, "PATH="+bin+":"+os.Getenv("PATH"))
 		for name, args := range map[string][]string{
@@ -198,8 +200,8 @@ func TestLoad(t *testing.T) {
 
 	t.Run("Docker", func(t *testing.T) {
 		dir := t.TempDir()
-		t.Cleanup(func() { wantNothingLeft(t, dir) })
-		host := startDocker(t, dir, "dockerd")
+		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+		host := daemons.Docker(t, dir, "dockerd", daemons.Dir(t), nil)
 		b := b
 		b.env = with(b.env, "DOCKER_HOST="+host)
 		for _, load := range [][]string{nil, {"--load"}} {
@@ -236,8 +238,8 @@ func TestLoad(t *testing.T) {
 
 	t.Run("old Docker", func(t *testing.T) {
 		dir := t.TempDir()
-		t.Cleanup(func() { wantNothingLeft(t, dir) })
-		host := startDocker(t, dir, "debian/usr/sbin/dockerd")
+		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
+		host := daemons.Docker(t, dir, "debian/usr/sbin/dockerd", daemons.Dir(t), nil)
 		b := b
 		b.env = with(b.env, "DOCKER_HOST="+host)
 		for _, builder := range []string{"embedded", "auto"} {
@@ -286,7 +288,7 @@ func wantPushedAndLoaded(t *testing.T, b builds, same func(dockerImage, made) bo
 func wantKept(t *testing.T, b builds) {
 	t.Helper()
 	dir := t.TempDir()
-	t.Cleanup(func() { wantNothingLeft(t, dir) })
+	t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
 	m := b.makes(t, with(oneTarget, "--output", "type=docker,tar=false,name=x:1,dest="+dir+"/layout")...)
 	if index := string(read(t, dir+"/layout/index.json")); !strings.Contains(index, m.Digest) || !strings.Contains(index, "docker.io/library/x:1") {
 		t.Errorf("index %s, want %s", index, m.Digest)
@@ -306,18 +308,18 @@ func wantKept(t *testing.T, b builds) {
 	if err := os.Mkdir(dir+"/oci", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b.env = []string{"HYBRID_BUILDER=" + startBuildkitd(t, dir+"/oci")}
+	b.env = []string{"HYBRID_BUILDER=" + daemons.Buildkitd(t, dir+"/oci")}
 	b.refuses(t, "type=image without push=true: BuildKit ", image...)
 	b.refuses(t, "type=moby: only a Docker Engine that builds has that store", with(oneTarget, "--output", "type=moby,name=x")...)
 
 	// a Dockerfile without RUN: containerd's shim is not there
-	address := startContainerd(t, dir)
-	b.env = []string{"HYBRID_BUILDER=" + startBuildkitd(t, dir, "--oci-worker=false", "--containerd-worker=true", "--containerd-worker-addr", address)}
+	address := daemons.Containerd(t, dir, "containerd", 3, "")
+	b.env = []string{"HYBRID_BUILDER=" + daemons.Buildkitd(t, dir, "--oci-worker=false", "--containerd-worker=true", "--containerd-worker-addr", address)}
 	m, said, code := b.run(t, dir+"/files", image...)
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s", code, said)
 	}
-	images := output(t, nil, filepath.Join(enginesDir(t), "ctr"), "--address", address, "--namespace", "buildkit", "images", "ls")
+	images := output(t, nil, filepath.Join(daemons.Dir(t), "ctr"), "--address", address, "--namespace", "buildkit", "images", "ls")
 	if !strings.Contains(images, "docker.io/library/kept:latest") || !strings.Contains(images, m.Digest) {
 		t.Errorf("containerd has\n%s\nwant %s", images, m.Digest)
 	}

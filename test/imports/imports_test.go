@@ -49,7 +49,8 @@ var rooms = map[string][]string{
 	"cmd/hybrid-sim-guest": {"sim"},
 
 	// black-box: they drive boards and built binaries, and know nothing inside
-	"test": {"sim", "board"},
+	"test":         {"sim", "board", "test/daemons"},
+	"test/daemons": {},
 }
 
 // inTests is what the tests of a room may import besides.

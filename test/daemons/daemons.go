@@ -1,15 +1,17 @@
 //go:build engine
 
-package builders
+// Package daemons starts the engines of the tests, that make engines fetches or
+// builds: real ones, on sockets and in folders of a test's own, without a service
+// manager. They need root, end with the test, and leave nothing.
+package daemons
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,8 +26,8 @@ const (
 	daemonStops  = 30 * time.Second // a daemon ends within
 )
 
-// enginesDir is where make engines puts the daemons.
-func enginesDir(t *testing.T) string {
+// Dir is where make engines puts the daemons.
+func Dir(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("HYBRID_ENGINES")
 	if dir == "" {
@@ -34,17 +36,17 @@ func enginesDir(t *testing.T) string {
 	return dir
 }
 
-// daemon is a process that a test starts, and ends with the test.
-type daemon struct {
+// Daemon is a process that a test starts, and ends with the test.
+type Daemon struct {
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 	done chan struct{}
 }
 
-// start starts a daemon, and waits until it listens on a socket.
-func start(t *testing.T, socket string, attr *syscall.SysProcAttr, env []string, name string, args ...string) *daemon {
+// Start starts a daemon, and waits until it listens on a socket.
+func Start(t *testing.T, socket string, attr *syscall.SysProcAttr, env []string, name string, args ...string) *Daemon {
 	t.Helper()
-	d := &daemon{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	d := &Daemon{cmd: exec.Command(name, args...), done: make(chan struct{})}
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	d.cmd.SysProcAttr = attr
@@ -71,7 +73,7 @@ func start(t *testing.T, socket string, attr *syscall.SysProcAttr, env []string,
 }
 
 // stop ends a daemon as its service manager would.
-func (d *daemon) stop(t *testing.T) {
+func (d *Daemon) stop(t *testing.T) {
 	t.Helper()
 	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
@@ -83,9 +85,9 @@ func (d *daemon) stop(t *testing.T) {
 	}
 }
 
-// startBuildkitd starts buildkitd, with an OCI worker unless worker says otherwise, and
+// Buildkitd starts buildkitd, with an OCI worker unless worker says otherwise, and
 // returns its address.
-func startBuildkitd(t *testing.T, dir string, worker ...string) string {
+func Buildkitd(t *testing.T, dir string, worker ...string) string {
 	t.Helper()
 	config := filepath.Join(dir, "buildkitd.toml")
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
@@ -95,19 +97,19 @@ func startBuildkitd(t *testing.T, dir string, worker ...string) string {
 	if worker == nil {
 		worker = []string{"--oci-worker-net", "host", "--containerd-worker=false"}
 	}
-	start(t, socket, nil, nil, filepath.Join(enginesDir(t), "buildkitd"), append([]string{
+	Start(t, socket, nil, nil, filepath.Join(Dir(t), "buildkitd"), append([]string{
 		"--config", config, "--root", filepath.Join(dir, "buildkit"),
 		"--addr", "unix://" + socket, "--otel-socket-path", filepath.Join(dir, "otel.sock"),
 	}, worker...)...)
 	return "unix://" + socket
 }
 
-// startContainerd starts containerd without what runs containers, and returns its
-// address.
-func startContainerd(t *testing.T, dir string) string {
+// Containerd starts a containerd, with config added to its configuration of this
+// version, and returns its address. It has no CRI.
+func Containerd(t *testing.T, dir, containerd string, version int, config string, env ...string) string {
 	t.Helper()
-	socket, config := filepath.Join(dir, "containerd.sock"), filepath.Join(dir, "config.toml")
-	text := fmt.Sprintf(`version = 3
+	socket, name := filepath.Join(dir, "containerd.sock"), filepath.Join(dir, "config.toml")
+	text := fmt.Sprintf(`version = %[3]d
 root = "%[1]s/root"
 state = "%[1]s/run"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]
@@ -115,21 +117,27 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
   address = "%[2]s"
 [ttrpc]
   address = "%[2]s.ttrpc"
-`, dir, socket)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+%[4]s`, dir, socket, version, config)
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, socket, nil, nil, filepath.Join(enginesDir(t), "containerd"), "--config", config)
+	Start(t, socket, nil, env, filepath.Join(Dir(t), containerd), "--config", name)
 	return socket
 }
 
-// podman puts a podman command into dir/bin that keeps all below dir.
-func podman(t *testing.T, dir string) string {
+// Podman puts a podman command into dir/bin that keeps all below dir, and has config
+// in the table engine of its configuration.
+func Podman(t *testing.T, dir, config string) string {
 	t.Helper()
-	from := filepath.Join(enginesDir(t), "podman")
+	from := filepath.Join(Dir(t), "podman")
+	policy, err := os.ReadFile(filepath.Join(from, "etc/containers/policy.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
-		"home/.config/containers/policy.json": string(read(t, filepath.Join(from, "etc/containers/policy.json"))),
-		"containers.conf":                     fmt.Sprintf("[engine]\nconmon_path = [%q]\nruntime = \"runc\"\n", from+"/usr/bin/conmon"),
+		"home/.config/containers/policy.json": string(policy),
+		// the limits of every machine: who may not raise them could run nothing
+		"containers.conf": fmt.Sprintf("[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n[engine]\nconmon_path = [%q]\n%s\n", from+"/usr/bin/conmon", config),
 		"bin/podman": fmt.Sprintf(`#!/bin/sh
 HOME=%[1]s/home CONTAINERS_CONF=%[1]s/containers.conf TMPDIR=%[1]s exec %[2]s/usr/bin/podman --root %[1]s/storage --runroot %[1]s/run \
 	--tmpdir %[1]s/tmp --storage-driver vfs --cgroup-manager cgroupfs --events-backend file "$@"
@@ -146,61 +154,33 @@ HOME=%[1]s/home CONTAINERS_CONF=%[1]s/containers.conf TMPDIR=%[1]s exec %[2]s/us
 	return filepath.Join(dir, "bin")
 }
 
-// startDocker starts a Docker Engine with its own containerd, in a network of its own
-// where it may have a bridge, and returns its address.
-func startDocker(t *testing.T, dir, dockerd string) string {
+// Docker starts a Docker Engine with its own containerd, the one in the folder with,
+// in a network of its own where it may have a bridge, and returns its address.
+func Docker(t *testing.T, dir, dockerd, with string, config map[string]any, env ...string) string {
 	t.Helper()
-	config := filepath.Join(dir, "daemon.json")
 	// no proxy: Debian has it in the package of its Docker, which is not installed
-	if err := os.WriteFile(config, []byte(`{"userland-proxy": false}`), 0o600); err != nil {
+	all := map[string]any{"userland-proxy": false}
+	maps.Copy(all, config)
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "docker.sock")
-	path := "PATH=" + enginesDir(t) + string(os.PathListSeparator) + os.Getenv("PATH")
+	path := "PATH=" + with + string(os.PathListSeparator) + os.Getenv("PATH")
 	// a network and mounts of its own: it changes the one, and may leave some of the other
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
-	start(t, socket, attr, []string{path}, filepath.Join(enginesDir(t), dockerd),
-		"--config-file", config, "--data-root", filepath.Join(dir, "root"), "--exec-root", filepath.Join(dir, "exec"),
+	Start(t, socket, attr, append([]string{path}, env...), filepath.Join(Dir(t), dockerd),
+		"--config-file", name, "--data-root", filepath.Join(dir, "root"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "--host", "unix://"+socket, "--iptables=false", "--ip6tables=false")
 	return "unix://" + socket
 }
 
-// dockerImage is what a Docker Engine says of an image.
-type dockerImage struct {
-	ID           string `json:"Id"`
-	Architecture string
-	Config       struct{ Labels map[string]string }
-}
-
-func inspect(t *testing.T, address, name string) dockerImage {
-	t.Helper()
-	var i dockerImage
-	get(t, address, "/images/"+name+"/json", &i)
-	return i
-}
-
-// get asks a Docker Engine.
-func get(t *testing.T, address, path string, answer any) {
-	t.Helper()
-	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", strings.TrimPrefix(address, "unix://"))
-	}}}
-	defer c.CloseIdleConnections()
-	r, err := c.Get("http://docker" + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", path, r.Status)
-	}
-	if err := json.NewDecoder(r.Body).Decode(answer); err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-}
-
-// wantNothingLeft wants no process and no mount that knows of dir.
-func wantNothingLeft(t *testing.T, dir string) {
+// WantNothingLeft wants no process and no mount that knows of dir.
+func WantNothingLeft(t *testing.T, dir string) {
 	t.Helper()
 	var left string
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {

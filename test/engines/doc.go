@@ -1,0 +1,7 @@
+// Package engines runs firmware under the engines that people have: containerd with
+// the stock runc shim, Docker, and podman, each of which takes hybrid-runtime for
+// runc. One table of behaviours is wanted from each.
+//
+// The engines are Debian's (make engines), started by the tests on sockets and in
+// folders of their own; the board is simulated. They need root, and leave nothing.
+package engines

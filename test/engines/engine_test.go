@@ -1,0 +1,321 @@
+//go:build engine
+
+package engines
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hybrid-containers/hybrid/test/daemons"
+)
+
+// engine is what people ask of an engine, in the words of Docker.
+type engine interface {
+	load(t *testing.T, archive string)
+	// run starts a container in the background.
+	run(id, image string, o options) result
+	logs(t *testing.T, id string) string
+	state(t *testing.T, id string) state
+	// top are the processes of a container.
+	top(t *testing.T, id string) string
+	// memory is what statistics say that a container uses.
+	memory(t *testing.T, id string) string
+	stop(t *testing.T, id string)
+	kill(t *testing.T, id string)
+	// wait waits for the end of a container, and returns its exit code.
+	wait(t *testing.T, id string) int
+	start(t *testing.T, id string)
+	remove(t *testing.T, id string)
+	// removeForce removes one that runs.
+	removeForce(t *testing.T, id string)
+	// forget removes whatever a container has left, if there is one.
+	forget(id string)
+}
+
+// options of run.
+type options struct {
+	restart bool     // on failure, for ever
+	command []string // instead of the image's
+}
+
+type state struct {
+	running bool
+	pid     int
+}
+
+// result is how a command ended.
+type result struct {
+	code     int
+	out, err string
+}
+
+// client is the command of an engine.
+type client struct {
+	args []string // that stand before all others
+	env  []string
+}
+
+func (c client) try(args ...string) result {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.args[0], append(c.args[1:len(c.args):len(c.args)], args...)...)
+	cmd.Env = append(os.Environ(), c.env...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	cmd.WaitDelay = time.Second // a container with our output as its own keeps it open
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return result{exit.ExitCode(), out.String(), errOut.String()}
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return result{-1, out.String(), errOut.String() + err.Error()}
+	}
+	return result{0, out.String(), errOut.String()}
+}
+
+func (c client) must(t *testing.T, args ...string) string {
+	t.Helper()
+	r := c.try(args...)
+	if r.code != 0 {
+		t.Fatalf("%q: exit code %d: %s%s", args, r.code, r.out, r.err)
+	}
+	return r.out
+}
+
+// docker is the command line of Docker, and of podman.
+type docker struct {
+	client
+	flags []string // of run
+}
+
+func newDocker(t *testing.T, d *desk, dir, runtime string) engine {
+	with := filepath.Join(daemons.Dir(t), "runc/usr/bin") + ":" + filepath.Join(daemons.Dir(t), "runc/usr/sbin") + ":" + filepath.Join(daemons.Dir(t), "debian/usr/bin")
+	address := daemons.Docker(t, dir, "debian/usr/sbin/dockerd", with, map[string]any{
+		"runtimes": map[string]any{"hybrid": map[string]any{"path": runtime}}, "bridge": "none",
+	}, "HYBRID_SYSROOT="+d.dir)
+	return &docker{
+		client{args: []string{filepath.Join(daemons.Dir(t), "debian/usr/bin/docker"), "--host", address}, env: []string{"DOCKER_CONFIG=" + dir + "/client"}},
+		[]string{"--runtime", "hybrid", "--network", "none"},
+	}
+}
+
+// podman keeps its environment to itself, and forgets --runtime-flag when it cleans
+// up: its runtime is a script that says where the board is.
+func newPodman(t *testing.T, d *desk, dir, runtime string) engine {
+	script := filepath.Join(dir, "hybrid-runtime")
+	text := fmt.Sprintf("#!/bin/sh\nexec %s --sysroot %s \"$@\"\n", runtime, d.dir)
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bin := daemons.Podman(t, dir, "")
+	return &docker{
+		client{args: []string{bin + "/podman", "--runtime", script}},
+		[]string{"--network", "none"},
+	}
+}
+
+func (e *docker) load(t *testing.T, archive string) {
+	t.Helper()
+	e.must(t, "load", "--input", archive)
+}
+
+func (e *docker) run(id, image string, o options) result {
+	args := append([]string{"run", "--detach", "--name", id}, e.flags...)
+	if o.restart {
+		args = append(args, "--restart", "on-failure")
+	}
+	return e.try(append(append(args, image), o.command...)...)
+}
+
+func (e *docker) logs(t *testing.T, id string) string {
+	t.Helper()
+	r := e.try("logs", id)
+	if r.code != 0 {
+		t.Fatalf("logs: %+v", r)
+	}
+	return r.out + r.err
+}
+
+func (e *docker) state(t *testing.T, id string) state {
+	t.Helper()
+	var all []struct {
+		State struct {
+			Running bool
+			Status  string
+			Pid     int
+		}
+	}
+	if err := json.Unmarshal([]byte(e.must(t, "inspect", "--type", "container", id)), &all); err != nil || len(all) != 1 {
+		t.Fatalf("inspect: %+v, %v", all, err)
+	}
+	s := all[0].State
+	listed := strings.Contains(e.must(t, "ps", "--format", "{{.Names}} {{.Status}}"), id+" Up")
+	return state{s.Running && s.Status == "running" && listed, s.Pid}
+}
+
+func (e *docker) top(t *testing.T, id string) string { t.Helper(); return e.must(t, "top", id) }
+
+func (e *docker) memory(t *testing.T, id string) string {
+	t.Helper()
+	return strings.TrimSpace(e.must(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", id))
+}
+
+func (e *docker) stop(t *testing.T, id string)   { t.Helper(); e.must(t, "stop", id) }
+func (e *docker) kill(t *testing.T, id string)   { t.Helper(); e.must(t, "kill", id) }
+func (e *docker) start(t *testing.T, id string)  { t.Helper(); e.must(t, "start", id) }
+func (e *docker) remove(t *testing.T, id string) { t.Helper(); e.must(t, "rm", id) }
+func (e *docker) removeForce(t *testing.T, id string) {
+	t.Helper()
+	e.must(t, "rm", "--force", id)
+}
+
+func (e *docker) forget(id string) { e.try("rm", "--force", id) }
+
+func (e *docker) wait(t *testing.T, id string) int {
+	t.Helper()
+	code, err := strconv.Atoi(strings.TrimSpace(e.must(t, "wait", id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+// ctr is containerd's own command line.
+type ctr struct {
+	client
+	runtime string
+	dir     string
+}
+
+func newContainerd(t *testing.T, d *desk, dir, runtime string) engine {
+	from := filepath.Join(daemons.Dir(t), "runc/usr/bin")
+	address := daemons.Containerd(t, dir, "runc/usr/bin/containerd", 2, "[plugins.\"io.containerd.internal.v1.restart\"]\n  interval = \"1s\"\n",
+		"PATH="+from+":"+filepath.Join(daemons.Dir(t), "runc/usr/sbin")+":"+os.Getenv("PATH"), "HYBRID_SYSROOT="+d.dir)
+	return &ctr{client{args: []string{from + "/ctr", "--address", address}}, runtime, dir}
+}
+
+func (e *ctr) log(id string) string { return filepath.Join(e.dir, id+".log") }
+
+func (e *ctr) load(t *testing.T, archive string) {
+	t.Helper()
+	e.must(t, "images", "import", "--snapshotter", "native", archive)
+}
+
+func (e *ctr) run(id, image string, o options) result {
+	args := []string{
+		"run", "--detach", "--snapshotter", "native", "--runtime", "io.containerd.runc.v2", "--runc-binary", e.runtime,
+		"--runc-root", filepath.Join(e.dir, "runc"), "--log-uri", "file://" + e.log(id), "--cgroup", "/" + idPrefix + "ctr/" + id,
+	}
+	if o.restart {
+		args = append(args, "--label", "containerd.io/restart.status=running", "--label", "containerd.io/restart.loguri=file://"+e.log(id))
+	}
+	r := e.try(append(append(args, "docker.io/library/"+image, id), o.command...)...)
+	if r.code != 0 {
+		e.try("containers", "rm", id) // what ctr leaves
+	}
+	return r
+}
+
+func (e *ctr) logs(t *testing.T, id string) string {
+	t.Helper()
+	b, err := os.ReadFile(e.log(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// task is the line of a task, nil if there is none.
+func (e *ctr) task(t *testing.T, id string) []string {
+	t.Helper()
+	for line := range strings.Lines(e.must(t, "tasks", "ls")) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == id {
+			return f
+		}
+	}
+	return nil
+}
+
+func (e *ctr) state(t *testing.T, id string) state {
+	t.Helper()
+	f := e.task(t, id)
+	if f == nil {
+		return state{}
+	}
+	pid, err := strconv.Atoi(f[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state{f[2] == "RUNNING", pid}
+}
+
+func (e *ctr) top(t *testing.T, id string) string { t.Helper(); return e.must(t, "tasks", "ps", id) }
+
+func (e *ctr) memory(t *testing.T, id string) string {
+	t.Helper()
+	for line := range strings.Lines(e.must(t, "tasks", "metrics", id)) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == "memory.usage_in_bytes" {
+			return f[1]
+		}
+	}
+	return ""
+}
+
+func (e *ctr) stop(t *testing.T, id string) {
+	t.Helper()
+	e.must(t, "tasks", "kill", "--signal", "SIGTERM", id)
+}
+
+func (e *ctr) kill(t *testing.T, id string) {
+	t.Helper()
+	e.must(t, "tasks", "kill", "--signal", "SIGKILL", id)
+}
+
+func (e *ctr) wait(t *testing.T, id string) int {
+	t.Helper()
+	eventually(t, func() error {
+		if f := e.task(t, id); f == nil || f[2] != "STOPPED" {
+			return fmt.Errorf("task %q", f)
+		}
+		return nil
+	})
+	r := e.try("tasks", "delete", id)
+	_, code, warned := strings.Cut(r.err, "non-zero exit code ")
+	if !warned {
+		return r.code
+	}
+	n, err := strconv.Atoi(strings.TrimRight(code, "\"\n"))
+	if err != nil {
+		t.Fatalf("tasks delete: %+v", r)
+	}
+	return n
+}
+
+func (e *ctr) start(t *testing.T, id string) {
+	t.Helper()
+	e.must(t, "tasks", "start", "--detach", "--log-uri", "file://"+e.log(id), id)
+}
+
+func (e *ctr) remove(t *testing.T, id string) { t.Helper(); e.must(t, "containers", "rm", id) }
+
+func (e *ctr) removeForce(t *testing.T, id string) {
+	t.Helper()
+	e.must(t, "tasks", "delete", "--force", id)
+	e.remove(t, id)
+}
+
+func (e *ctr) forget(id string) {
+	e.try("tasks", "delete", "--force", id)
+	e.try("containers", "rm", id)
+}

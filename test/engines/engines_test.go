@@ -1,0 +1,234 @@
+//go:build engine
+
+package engines
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hybrid-containers/hybrid/test/daemons"
+)
+
+// idPrefix tells the containers of these tests from others.
+const idPrefix = "hybrid-test-"
+
+// Images of the tests.
+const (
+	imageHello = "hello:1" // for the board
+	imageOther = "other:1" // for another one
+)
+
+// place is where a behaviour is shown.
+type place struct {
+	engine
+	d  *desk
+	id string // of the container
+}
+
+// behaviours are what is wanted of each engine.
+var behaviours = []struct {
+	name string
+	show func(t *testing.T, p place)
+}{
+	{"run, inspect, logs", func(t *testing.T, p place) {
+		p.up(t)
+		p.removeForce(t, p.id)
+	}},
+	{"stop is exit code 0, at once", func(t *testing.T, p place) {
+		p.up(t)
+		began := time.Now()
+		p.stop(t, p.id)
+		p.ends(t, 0)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		p.remove(t, p.id)
+	}},
+	{"kill is exit code 137", func(t *testing.T, p place) {
+		p.up(t)
+		p.kill(t, p.id)
+		p.ends(t, 137)
+		p.remove(t, p.id)
+	}},
+	{"crash is exit code 139", func(t *testing.T, p place) {
+		p.up(t)
+		p.d.crash()
+		p.ends(t, 139)
+		if log := p.logs(t, p.id); !strings.Contains(log, "hybrid: the firmware crashed") {
+			t.Errorf("log %q", log)
+		}
+		p.remove(t, p.id)
+	}},
+	{"start after stop", func(t *testing.T, p place) {
+		p.up(t)
+		p.stop(t, p.id)
+		p.ends(t, 0)
+		p.start(t, p.id)
+		p.runs(t, 0)
+		p.stop(t, p.id)
+		p.ends(t, 0)
+		p.remove(t, p.id)
+	}},
+	{"restart after a crash", func(t *testing.T, p place) {
+		before := p.upWith(t, options{restart: true})
+		p.d.crash()
+		p.runs(t, before)
+		p.removeForce(t, p.id)
+	}},
+	{"rm of a running one", func(t *testing.T, p place) {
+		p.up(t)
+		p.removeForce(t, p.id)
+	}},
+	{"a busy processor is refused", func(t *testing.T, p place) {
+		p.up(t)
+		second := place{p.engine, p.d, p.id + "-second"}
+		second.refused(t, imageHello, "remote processor remoteproc0 (m4) is busy: container ")
+		p.runs(t, 0)
+		p.removeForce(t, p.id)
+	}},
+	{"another board is refused", func(t *testing.T, p place) {
+		p.refused(t, imageOther, "board imx8m-mini wanted, this is qemu-virt")
+	}},
+}
+
+// up runs the firmware, and returns its process.
+func (p place) up(t *testing.T) int { t.Helper(); return p.upWith(t, options{}) }
+
+func (p place) upWith(t *testing.T, o options) int {
+	t.Helper()
+	if r := p.run(p.id, imageHello, o); r.code != 0 {
+		t.Fatalf("run: %+v", r)
+	}
+	return p.runs(t, 0)
+}
+
+// runs wants the container to run with another process than before, which is the
+// monitor, and returns it.
+func (p place) runs(t *testing.T, before int) (pid int) {
+	t.Helper()
+	eventually(t, func() error {
+		s := p.state(t, p.id)
+		pid = s.pid
+		switch line := processes(t)[pid]; {
+		case !s.running || pid == before:
+			return fmt.Errorf("the engine says %+v", s)
+		case !strings.HasPrefix(line, "hybrid-monitor "):
+			return fmt.Errorf("process %d is %q", pid, line)
+		case p.d.state() != "running":
+			return fmt.Errorf("the processor is %s", p.d.state())
+		}
+		if log := p.logs(t, p.id); !strings.Contains(log, greeting) {
+			return fmt.Errorf("log %q", log)
+		}
+		return nil
+	})
+	return pid
+}
+
+// ends wants the container to end with this exit code.
+func (p place) ends(t *testing.T, code int) {
+	t.Helper()
+	if got := p.wait(t, p.id); got != code {
+		t.Errorf("exit code %d, want %d", got, code)
+	}
+	if s := p.state(t, p.id); s.running {
+		t.Errorf("the engine says %+v", s)
+	}
+	if state := p.d.state(); state != "offline" {
+		t.Errorf("the processor is %s", state)
+	}
+}
+
+// refused wants a run to fail with these words on the terminal.
+func (p place) refused(t *testing.T, image, says string) {
+	t.Helper()
+	r := p.run(p.id, image, options{})
+	if r.code == 0 || !strings.Contains(r.err, says) {
+		t.Errorf("run: %+v, want %q", r, says)
+	}
+	p.forget(p.id)
+}
+
+func TestEngines(t *testing.T) {
+	bin, err := filepath.Abs("../../bin/hybrid-runtime")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v (make build)", err)
+	}
+	images := images(t)
+	took := map[string]map[string]string{}
+	engines := []struct {
+		name  string
+		start func(t *testing.T, d *desk, dir, runtime string) engine
+	}{{"containerd", newContainerd}, {"Docker", newDocker}, {"podman", newPodman}}
+	for _, e := range engines {
+		took[e.name] = map[string]string{}
+		t.Run(e.name, func(t *testing.T) {
+			d := newDesk(t)
+			before := machine(t)
+			dir := t.TempDir()
+			t.Cleanup(func() { // after the daemons have ended
+				daemons.WantNothingLeft(t, dir)
+				wantMachine(t, before)
+			})
+			running := e.start(t, d, dir, bin)
+			for _, i := range images {
+				running.load(t, i)
+			}
+			for n, b := range behaviours {
+				took[e.name][b.name] = "FAILED"
+				ok := t.Run(b.name, func(t *testing.T) {
+					p := place{running, d, fmt.Sprint(idPrefix, n)}
+					t.Cleanup(func() { p.forget(p.id) })
+					began := time.Now()
+					b.show(t, p)
+					d.wantIdle(t)
+					took[e.name][b.name] = fmt.Sprintf("%d ms", time.Since(began).Milliseconds())
+				})
+				if !ok {
+					took[e.name][b.name] = "FAILED"
+				}
+			}
+		})
+	}
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
+	fmt.Fprint(w, "behaviour")
+	for _, e := range engines {
+		fmt.Fprint(w, "\t", e.name)
+	}
+	for _, b := range behaviours {
+		fmt.Fprint(w, "\n", b.name)
+		for _, e := range engines {
+			fmt.Fprint(w, "\t", took[e.name][b.name])
+		}
+	}
+	fmt.Fprintln(w)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", &table)
+}
+
+// images makes the archives of the images.
+func images(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	var made []string
+	for name, c := range map[string]content{
+		imageHello: {map[string][]byte{"fw.elf": firmware()}, []string{"fw.elf"}, []string{"HYBRID_BOARD=qemu-virt", "HYBRID_MCU=cortex-m4"}},
+		imageOther: {map[string][]byte{"fw.elf": firmware()}, []string{"fw.elf"}, []string{"HYBRID_BOARD=imx8m-mini", "HYBRID_MCU=cortex-m4"}},
+	} {
+		file := filepath.Join(dir, strings.ReplaceAll(name, ":", "-")+".tar")
+		archive(t, file, "docker.io/library/"+name, c)
+		made = append(made, file)
+	}
+	return made
+}
