@@ -12,6 +12,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/hybrid-containers/hybrid/runtime/cgroup"
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
 	"github.com/hybrid-containers/hybrid/runtime/process"
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
@@ -37,9 +38,24 @@ type record struct {
 	Processor   string            `json:"processor"` // instance
 	Digest      string            `json:"digest"`    // of the firmware
 	Monitor     process.Identity  `json:"monitor"`
+	Cgroup      []string          `json:"cgroup,omitempty"` // folders, to be removed
+	Hooks       *specs.Hooks      `json:"hooks,omitempty"`  // the bundle's may change meanwhile
 }
 
 const recordFile = "container.json"
+
+// writeRecord replaces the record in a folder in one step.
+func writeRecord(dir string, rec record) error {
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(dir, recordFile)
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
 
 // container is a container as it is now.
 type container struct {
@@ -172,7 +188,8 @@ func (r *Runtime) show(dir, id string) error {
 	return os.NewSyscallError("rename", err)
 }
 
-// remove makes the container invisible in one step and then removes its files.
+// remove makes the container invisible in one step, and then undoes and removes what
+// its folder holds.
 func (r *Runtime) remove(id string) error {
 	dir := filepath.Join(r.Root, fmt.Sprintf("%s%s-%d", removingPrefix, id, os.Getpid()))
 	if err := os.Rename(r.dir(id), dir); err != nil {
@@ -180,6 +197,26 @@ func (r *Runtime) remove(id string) error {
 			return nil // somebody else was faster
 		}
 		return err
+	}
+	return r.dispose(dir, cgroupTimeout)
+}
+
+// cgroupTimeout is how long a cgroup may be busy after the end of the monitor.
+const cgroupTimeout = time.Second
+
+// dispose undoes what the record in a folder says, runs the hooks that come after, and
+// removes the folder, which is not visible. The folder stays while processes that do
+// not end within wait keep the cgroup: the next sweep tries again.
+func (r *Runtime) dispose(dir string, wait time.Duration) error {
+	c := &container{dir: dir}
+	b, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err == nil && json.Unmarshal(b, &c.record) == nil {
+		if err := cgroup.Remove(c.Cgroup, wait); err != nil {
+			return err
+		}
+		if c.Monitor.PID != 0 { // else no hook has run
+			r.poststop(c)
+		}
 	}
 	return os.RemoveAll(dir)
 }

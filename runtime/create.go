@@ -53,6 +53,10 @@ type CreateOptions struct {
 	ConsoleSocket string
 	// PIDFile is a file for the monitor's process number; empty is none.
 	PIDFile string
+	// SystemdCgroup says that linux.cgroupsPath is SLICE:PREFIX:NAME.
+	SystemdCgroup bool
+	// PreserveFDs is how many of our descriptors, from 3 on, the monitor keeps open.
+	PreserveFDs int
 }
 
 // Create makes a container: it claims a processor that fits, stages the firmware,
@@ -63,6 +67,10 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	}
 	if exists(r.dir(id)) { // asked again when it is made visible
 		return &ExistsError{id}
+	}
+	preserved, err := preservedFiles(o.PreserveFDs) // before descriptors of our own
+	if err != nil {
+		return err
 	}
 	r.sweep()
 	m, err := r.machine()
@@ -77,16 +85,15 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	if o.Processor != "" {
 		fw.Target.Processor = o.Processor
 	}
+	around, err := surround(fw.Spec, o)
+	if err != nil {
+		return err
+	}
+	defer around.close()
+	around.preserved = preserved
 	s, err := r.settings(o, fw)
 	if err != nil {
 		return err
-	}
-	console, err := consoleOf(o, fw.Spec)
-	if err != nil {
-		return err
-	}
-	if console != nil {
-		defer console.close()
 	}
 	owned, core, err := r.take(m, fw, id, s.attach)
 	if err != nil {
@@ -103,9 +110,11 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 		ID: id, Dir: r.dir(id), Sysroot: r.Host.Root, Processor: owned.Processor.Instance,
 		Coredump: s.coredump, MaxDumps: s.maxDumps, Heartbeat: s.heartbeat, RPMsg: s.attach != nil || fw.HasRPMsg(),
 	}
-	n, err := r.spawn(ctx, owned, config, streams{o.Stdio || o.Bundle != "", console})
-	if err == nil && console != nil {
-		if err = console.send(o.ConsoleSocket); err != nil {
+	rec := newRecord(id, fw, m, core, owned)
+	rec.Cgroup, rec.Hooks = around.folders(), around.hooks
+	n, err := r.spawn(ctx, owned, config, rec, around)
+	if err == nil && around.terminal != nil {
+		if err = around.terminal.send(o.ConsoleSocket); err != nil {
 			n.kill()
 			n.discard()
 		}
@@ -116,7 +125,7 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	}
 	// from here on the monitor is the one who cleans up
 	owned.Disown()
-	if err := n.commit(r, newRecord(id, fw, m, core, owned), o.PIDFile); err != nil {
+	if err := n.commit(ctx, rec, o.PIDFile); err != nil {
 		n.abandon()
 		r.sweep() // finds nothing, unless the monitor was killed
 		return err
@@ -156,22 +165,16 @@ func newRecord(id string, fw *bundle.Firmware, m *machine, core board.Core, c *c
 
 // newborn is a container whose monitor runs and that is not visible yet.
 type newborn struct {
+	r         *Runtime
 	dir       string   // where its folder is now
 	lock      *os.File // of the folder
 	handshake *os.File
 	cmd       *exec.Cmd
 }
 
-// streams says what the standard streams of the monitor are: ours, as the
-// specification wants of a container's process, a terminal, or none.
-type streams struct {
-	inherit  bool
-	terminal *terminal // nil is none
-}
-
-// spawn makes the folder and starts the monitor.
-func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.Config, io streams) (_ *newborn, err error) {
-	n := &newborn{}
+// spawn makes the folder and starts the monitor in its surroundings.
+func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.Config, rec record, around *surroundings) (_ *newborn, err error) {
+	n := &newborn{r: r}
 	if n.dir, n.lock, err = r.newFolder(); err != nil {
 		return nil, err
 	}
@@ -180,6 +183,15 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.
 			n.discard()
 		}
 	}()
+	if around.cgroup != nil {
+		// before it is made: whoever finds the folder undoes what is in the record
+		if err := writeRecord(n.dir, rec); err != nil {
+			return nil, err
+		}
+		if err := around.make(); err != nil {
+			return nil, err
+		}
+	}
 	starts, err := monitor.Listen(n.dir)
 	if err != nil {
 		return nil, err
@@ -197,23 +209,27 @@ func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.
 	n.cmd.Args = []string{monitor.Argv0, config.ID}
 	n.cmd.Env = []string{"GOMAXPROCS=1", "GOGC=20", "GOTRACEBACK=none"}
 	n.cmd.Dir = "/"
-	n.cmd.ExtraFiles = []*os.File{owned.File(), theirs, starts} // ClaimFD, HandshakeFD, StartFD
+	n.cmd.ExtraFiles = append([]*os.File{owned.File(), theirs, starts}, around.preserved...) // ClaimFD, HandshakeFD, StartFD
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	switch {
-	case io.terminal != nil:
-		n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = io.terminal.slave, io.terminal.slave, io.terminal.slave
+	case around.terminal != nil:
+		n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = around.terminal.slave, around.terminal.slave, around.terminal.slave
 		n.cmd.SysProcAttr.Setctty = true // of descriptor 0
-	case io.inherit:
+	case around.inherit:
 		n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	}
-	err = n.cmd.Start()
+	err = around.namespaces.Start(n.cmd)
 	// closed here, so that the handshake ends if the monitor does
 	theirs.Close()
 	starts.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start the monitor: %w", err)
 	}
-	if err := n.greet(ctx, config); err != nil {
+	// it does nothing before it is greeted
+	if err = around.enter(n.cmd.Process.Pid); err == nil {
+		err = n.greet(ctx, config)
+	}
+	if err != nil {
 		n.kill()
 		return nil, err
 	}
@@ -259,18 +275,18 @@ func (n *newborn) greet(ctx context.Context, config monitor.Config) error {
 	return fmt.Errorf("the monitor ended before it was ready: %w", err)
 }
 
-// commit writes the record, makes the container visible, and lets the monitor live
-// without us. The PID file comes before, so that who sees the container finds it.
-func (n *newborn) commit(r *Runtime, rec record, pidFile string) error {
+// commit runs the hooks of create, makes the container visible, and lets the monitor
+// live without us. The PID file comes before, so that who sees the container finds it.
+func (n *newborn) commit(ctx context.Context, rec record, pidFile string) error {
 	var err error
 	if rec.Monitor, err = process.Of(n.cmd.Process.Pid); err != nil {
 		return fmt.Errorf("the monitor: %w", err)
 	}
-	b, err := json.Marshal(rec)
-	if err != nil {
+	if err := writeRecord(n.dir, rec); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(n.dir, recordFile), b, 0o600); err != nil {
+	c := &container{record: rec, dir: n.dir, status: specs.StateCreating}
+	if err := c.createHooks(ctx); err != nil {
 		return err
 	}
 	if pidFile != "" {
@@ -278,20 +294,20 @@ func (n *newborn) commit(r *Runtime, rec record, pidFile string) error {
 			return err
 		}
 	}
-	if err := r.show(n.dir, rec.ID); err != nil {
+	err = n.r.show(n.dir, rec.ID)
+	if err == nil {
+		n.dir = n.r.dir(rec.ID)
+		if _, err = io.WriteString(n.handshake, monitor.Commit); err != nil {
+			err = fmt.Errorf("the monitor: %w", err)
+		}
+	}
+	if err != nil {
 		if pidFile != "" {
 			os.Remove(pidFile)
 		}
 		return err
 	}
 	n.lock.Close()
-	if _, err := io.WriteString(n.handshake, monitor.Commit); err != nil {
-		_ = r.remove(rec.ID)
-		if pidFile != "" {
-			os.Remove(pidFile)
-		}
-		return fmt.Errorf("the monitor: %w", err)
-	}
 	n.handshake.Close()
 	return n.cmd.Process.Release()
 }
@@ -316,13 +332,35 @@ func (n *newborn) abandon() {
 	n.discard()
 }
 
-// discard removes the folder.
+// discard removes the folder, and what is written in it.
 func (n *newborn) discard() {
 	if n.handshake != nil {
 		n.handshake.Close()
 	}
-	if n.dir != "" {
-		os.RemoveAll(n.dir)
-		n.lock.Close()
+	if n.dir == "" {
+		return
 	}
+	defer n.lock.Close()
+	if !strings.HasPrefix(filepath.Base(n.dir), makingPrefix) { // it was visible for a moment
+		_ = n.r.remove(filepath.Base(n.dir))
+		return
+	}
+	_ = n.r.dispose(n.dir, cgroupTimeout)
+}
+
+// preservedFiles are the n descriptors from 3 on that our caller left open for the
+// container. One that is closed on exec is not our caller's.
+func preservedFiles(n int) ([]*os.File, error) {
+	var files []*os.File
+	for fd := 3; fd < 3+n; fd++ {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC != 0 {
+			err = unix.EBADF
+		}
+		if err != nil {
+			return nil, fmt.Errorf("descriptor %d of --preserve-fds %d: %w", fd, n, err)
+		}
+		files = append(files, os.NewFile(uintptr(fd), "preserved"))
+	}
+	return files, nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/hybrid-containers/hybrid/runtime/cgroup"
 )
 
 // Delete removes a stopped container. With force one that is not stopped is killed
@@ -49,6 +51,9 @@ func (r *Runtime) Delete(id string, force bool) error {
 	err = r.end(c, force)
 	if err == nil {
 		err = r.claims().Reclaim(c.Processor)
+	}
+	if err == nil && !force {
+		err = cgroup.Remove(c.Cgroup, cgroupTimeout)
 	}
 	if err != nil && !force {
 		return err

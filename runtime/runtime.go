@@ -101,7 +101,7 @@ func (r *Runtime) sweep() {
 		}
 		dir := r.dir(e.Name())
 		if maker, err := lockFolder(dir, unix.LOCK_NB); err == nil {
-			_ = os.RemoveAll(dir)
+			_ = r.dispose(dir, 0)
 			maker.Close()
 		}
 	}

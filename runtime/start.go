@@ -1,8 +1,11 @@
 package runtime
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -18,6 +21,14 @@ func (r *Runtime) Start(id string) error {
 	if err != nil {
 		return err
 	}
+	if c.Hooks != nil && len(c.Hooks.StartContainer) > 0 {
+		if c.derive(r.Host); c.status != specs.StateCreated {
+			return fmt.Errorf("cannot start container %s: it is %s", id, c.status)
+		}
+		if err := c.runHooks(context.Background(), hookStartContainer, c.Hooks.StartContainer); err != nil {
+			return fmt.Errorf("cannot start container %s: %w", id, errors.Join(err, r.kill(c)))
+		}
+	}
 	conn, err := monitor.Dial(c.dir)
 	if err != nil {
 		if c.derive(r.Host); c.status != specs.StateCreated {
@@ -32,7 +43,7 @@ func (r *Runtime) Start(id string) error {
 	answer, err := io.ReadAll(conn)
 	switch {
 	case string(answer) == monitor.StartDone:
-		return nil
+		return r.started(c)
 	case len(answer) > 0:
 		return fmt.Errorf("cannot start container %s: %s", id, strings.TrimSpace(string(answer)))
 	case err != nil:
@@ -40,4 +51,20 @@ func (r *Runtime) Start(id string) error {
 	}
 	// stopped meanwhile, or started by somebody else
 	return fmt.Errorf("cannot start container %s: its monitor ended before the processor was started", id)
+}
+
+// started runs the hooks of a container whose firmware runs, and tells who waits for it.
+func (r *Runtime) started(c *container) error {
+	c.derive(r.Host)
+	if c.Hooks != nil {
+		if err := c.runHooks(context.Background(), hookPoststart, c.Hooks.Poststart); err != nil {
+			return fmt.Errorf("container %s was stopped: %w", c.ID, errors.Join(err, r.kill(c)))
+		}
+	}
+	if socket := os.Getenv("NOTIFY_SOCKET"); socket != "" {
+		if err := notify(socket, c.Monitor.PID); err != nil {
+			r.warn(err)
+		}
+	}
+	return nil
 }

@@ -111,6 +111,7 @@ func (a *app) options(o *options) {
 	o.string(&a.logFormat, "log-format", "", "FORMAT", "Format of --log: text or json [default: text]")
 	o.string(&a.root, "root", "", "DIR", "Folder of the containers' state [default: /run/hybrid/containers]")
 	o.string(&a.sysroot, "sysroot", "", "DIR", "Folder that holds /sys, /dev, /run and /lib/firmware [env: HYBRID_SYSROOT]")
+	o.bool(&a.systemd, "systemd-cgroup", "", "The bundle's cgroup is SLICE:PREFIX:NAME, where systemd would put it")
 	o.accept("debug", "")
 }
 

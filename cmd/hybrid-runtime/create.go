@@ -32,6 +32,7 @@ func (a *app) create() *verb {
 			// create undoes what it did; other verbs may be interrupted anywhere
 			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
+			c.SystemdCgroup = a.systemd
 			return r.Create(ctx, args[0], c)
 		},
 	}
@@ -49,9 +50,14 @@ func sourceOptions(o *options, c *runtime.CreateOptions) {
 	o.string(&c.Heartbeat, "heartbeat", "", "TIME", "Take so long a time without output for a crash, as 5s")
 	o.string(&c.ConsoleSocket, "console-socket", "", "SOCKET", "Unix socket that gets the container's terminal")
 	o.string(&c.PIDFile, "pid-file", "", "FILE", "File to write the process number of the container to")
+	o.int(&c.PreserveFDs, "preserve-fds", "", "N", "Keep N more descriptors open, from 3 on, as long as the container runs")
+	o.accept("no-pivot", "no-new-keyring") // no file system and no keyring is made for a firmware
 }
 
 func checkSource(o *options, c *runtime.CreateOptions) error {
+	if c.PreserveFDs < 0 {
+		return usagef("--preserve-fds %d: want how many", c.PreserveFDs)
+	}
 	n := 0
 	if _, err := os.Stat("config.json"); err == nil && !o.given("firmware", "f", "image", "i", "bundle", "b") {
 		c.Bundle = "." // the default of other runtimes

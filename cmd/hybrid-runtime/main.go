@@ -44,6 +44,7 @@ type app struct {
 	sysroot   string
 	log       string
 	logFormat string
+	systemd   bool // linux.cgroupsPath is one for systemd
 }
 
 func (a *app) runtime() (*runtime.Runtime, error) {

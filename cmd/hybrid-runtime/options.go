@@ -46,6 +46,16 @@ func (o *options) bool(p *bool, name, short, text string) {
 	}
 }
 
+// int declares an option with a number.
+func (o *options) int(p *int, name, short, value, text string) {
+	o.add(name, short, value, text)
+	for _, n := range []string{name, short} {
+		if n != "" {
+			o.set.IntVar(p, n, *p, "")
+		}
+	}
+}
+
 // accept declares options that engines give and that change nothing here; help does
 // not show them.
 func (o *options) accept(names ...string) {

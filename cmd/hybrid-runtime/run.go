@@ -39,7 +39,7 @@ func (a *app) runVerb() *verb {
 			}
 			signals := make(chan os.Signal, 8)
 			signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP)
-			c.Stdio = !detach
+			c.Stdio, c.SystemdCgroup = !detach, a.systemd
 			code, err := r.Run(args[0], c, runtime.RunOptions{Detach: detach, Keep: keep, Signals: signals})
 			if err != nil {
 				return err

@@ -97,7 +97,7 @@ func TestRunLeavesAProcess(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for want, hooks := range map[string][]specs.Hook{
-		"":                                              {{Path: "/a"}, {Path: "/b", Timeout: seconds(1)}},
+		"": {{Path: "/a"}, {Path: "/b", Timeout: seconds(1)}},
 		`hooks.poststop[1]: path "b" is not absolute`:   {{Path: "/a"}, {Path: "b"}},
 		`hooks.poststop[0]: path "" is not absolute`:    {{}},
 		"hooks.poststop[0]: timeout 0 is not greater":   {{Path: "/a", Timeout: seconds(0)}},

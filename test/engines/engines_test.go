@@ -84,6 +84,23 @@ var behaviours = []struct {
 		p.up(t)
 		p.removeForce(t, p.id)
 	}},
+	{"top", func(t *testing.T, p place) {
+		pid := p.up(t)
+		if top := p.top(t, p.id); !strings.Contains(top, fmt.Sprint(pid)) {
+			t.Errorf("top: %s, want process %d", top, pid)
+		}
+		p.removeForce(t, p.id)
+	}},
+	{"statistics", func(t *testing.T, p place) {
+		p.up(t)
+		eventually(t, func() error {
+			if used := p.memory(t, p.id); !strings.ContainsAny(used, "123456789") {
+				return fmt.Errorf("the engine says that it uses %q of memory", used)
+			}
+			return nil
+		})
+		p.removeForce(t, p.id)
+	}},
 	{"a busy processor is refused", func(t *testing.T, p place) {
 		p.up(t)
 		second := place{p.engine, p.d, p.id + "-second"}

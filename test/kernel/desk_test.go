@@ -240,11 +240,17 @@ func descriptors(t *testing.T, pid int) map[int]string {
 // bundle makes an OCI bundle with the firmware, and these annotations.
 func (d *desk) bundle(annotations string) string {
 	d.Helper()
+	return d.bundleWith(`"annotations": {` + annotations + `}`)
+}
+
+// bundleWith makes an OCI bundle with the firmware, and these properties besides.
+func (d *desk) bundleWith(properties string) string {
+	d.Helper()
 	dir := d.TempDir()
 	elf, err := os.ReadFile(d.fw)
 	for name, content := range map[string]string{
 		"config.json": `{"ociVersion": "1.0.2", "process": {"args": ["fw.elf"], "cwd": "/", "env": ["HYBRID_BOARD=qemu-virt", "HYBRID_MCU=cortex-m4"]},
-			"root": {"path": "rootfs"}, "annotations": {` + annotations + `}}`,
+			"root": {"path": "rootfs"}, ` + properties + `}`,
 		"rootfs/fw.elf": string(elf),
 	} {
 		if err == nil {
