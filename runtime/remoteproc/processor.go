@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -182,10 +181,14 @@ func (p *Processor) Watch() (*Watch, error) {
 	return &Watch{p: p, f: f}, nil
 }
 
-// State reads what the core does now. After the driver was unbound it is ENODEV.
+// State reads what the core does now, with one system call. After the driver was
+// unbound it is ENODEV.
 func (w *Watch) State() (State, error) {
-	n, err := w.f.ReadAt(w.buf[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
+	n, err := 0, error(unix.EINTR)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Pread(int(w.f.Fd()), w.buf[:], 0)
+	}
+	if err != nil {
 		return "", w.p.attributeError("read", "state", err)
 	}
 	return State(bytes.TrimRight(w.buf[:n], "\n")), nil
