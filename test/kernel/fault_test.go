@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +105,104 @@ func (d *desk) killedAt(site string, n int, verb []string) bool {
 		d.Fatalf("%q: %v", cmd.Args, err)
 	}
 	return true
+}
+
+// monitorSites are the system calls before which the monitor is killed.
+var monitorSites = []string{
+	"accept4", "openat", "close", "read", "write", "pread64", "pwrite64", "unlinkat", "linkat", "renameat", "flock", "newfstatat", "getdents64",
+	"epoll_ctl", "kill", "exit_group",
+}
+
+// The monitor is killed at each of its system calls, from the moment in which it has
+// taken over from create. Whatever it leaves, the verbs after it put back.
+func TestMonitorKilledAnywhere(t *testing.T) {
+	d := newDesk(t)
+	points := 0
+	for _, c := range []struct {
+		name   string
+		before func() (pid int)
+		act    func()
+	}{
+		{"start", func() int { d.must("create", "--firmware", d.fw, "web"); return d.state("web").PID }, func() { d.try("start", "web") }},
+		{"stop", func() int { return d.run("web") }, func() { d.try("kill", "web") }},
+		{"kill", func() int { return d.run("web") }, func() { d.try("kill", "web", "KILL") }},
+		{"crash", func() int { d.must("run", "-d", "--coredump", d.w.dir+"/dumps", "-f", d.fw, "web"); return d.state("web").PID }, func() { d.cores[0].Crash(1) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := *d
+			d.T = t
+			begin, hit := time.Now(), 0
+			for _, site := range monitorSites {
+				for n := 1; ; n++ {
+					pid := c.before()
+					killed := d.monitorKilledAt(pid, site, n, c.act, c.name != "start")
+					if killed {
+						hit++
+					}
+					d.recover()
+					if t.Failed() {
+						t.Fatalf("after a kill at %s %d", site, n)
+					}
+					if !killed {
+						break
+					}
+				}
+			}
+			points += hit
+			t.Logf("%d points in %v", hit, time.Since(begin).Round(time.Millisecond))
+			if hit < 10 {
+				t.Errorf("only %d points were hit: the test is blind", hit)
+			}
+		})
+	}
+	t.Logf("%d points", points)
+}
+
+// monitorKilledAt lets a monitor be killed when one of its threads makes the n-th call
+// of site after act, and reports whether one did. With ends it ends in any case.
+func (d *desk) monitorKilledAt(pid int, site string, n int, act func(), ends bool) bool {
+	d.Helper()
+	trace := filepath.Join(d.TempDir(), "trace")
+	strace := exec.Command("strace", "-f", "-qq", "-o", trace, "-e", "trace="+site, "-e", "signal=none",
+		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", site, n), "-p", fmt.Sprint(pid))
+	if err := strace.Start(); err != nil {
+		d.Fatal(err)
+	}
+	d.eventually("strace holds all threads", func() bool { return traced(pid) })
+	act()
+	if ends {
+		d.eventually("the monitor has ended", func() bool { return !slices.Contains(monitors(), pid) })
+	}
+	_ = strace.Process.Kill() // the kernel lets the monitor go; asked to, strace waits for its threads
+	_ = strace.Wait()
+	b, err := os.ReadFile(trace)
+	if err != nil {
+		d.Fatal(err)
+	}
+	calls := map[string]int{} // by thread
+	for line := range strings.Lines(string(b)) {
+		if thread, call, _ := strings.Cut(line, " "); strings.HasPrefix(strings.TrimSpace(call), site+"(") {
+			calls[thread]++
+		}
+	}
+	for _, c := range calls {
+		if c >= n {
+			return true
+		}
+	}
+	return false
+}
+
+// traced reports whether all threads of a process are held by a tracer.
+func traced(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, t := range threads {
+		b, rerr := os.ReadFile(t)
+		if rerr != nil || strings.Contains(string(b), "TracerPid:\t0\n") {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
 }
 
 func (d *desk) monitorsGone() {

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,16 +132,16 @@ func scripts(t *testing.T, w world, fw, work, name string) {
 			}
 			e.Defer(func() {
 				after, err := traces(w)
-				for try := 0; err == nil && !slices.Equal(after, before) && try < 20; try++ {
+				for try := 0; err == nil && len(left(before, after)) > 0 && try < 20; try++ {
 					time.Sleep(50 * time.Millisecond) // a monitor may be about to end
 					after, err = traces(w)
 				}
 				if err != nil {
 					e.T().Fatal(err)
 				}
-				if !slices.Equal(after, before) {
+				if left := left(before, after); len(left) > 0 {
 					cleanUp(w)
-					e.T().Fatal(fmt.Sprintf("left behind: before\n%s\nafter\n%s", strings.Join(before, "\n"), strings.Join(after, "\n")))
+					e.T().Fatal(fmt.Sprintf("left behind: %q", left))
 				}
 			})
 			return nil
