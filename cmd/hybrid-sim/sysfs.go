@@ -14,7 +14,7 @@ import (
 
 func sysfsCommand() *cobra.Command {
 	var name, greeting, booted string
-	var verbose, noKmsg, detached bool
+	var verbose, noKmsg, detached, run bool
 	var processors int
 	cmd := &cobra.Command{
 		Use:   "sysfs [flags] DIR",
@@ -24,7 +24,8 @@ func sysfsCommand() *cobra.Command {
 DIR stands for / of the board: DIR/sys is what its kernel shows, DIR/dev/kmsg what it
 logs, and firmware is looked for in DIR/lib/firmware. The kernel is imitated to the errno. The cores only
 pretend: what firmware prints, and when it crashes, is written to
-DIR/sim/remoteproc0/control; reading that file shows the commands.
+DIR/sim/remoteproc0/control; reading that file shows the commands. With --run they
+execute their firmware.
 
 Needs root and /dev/fuse. Exit codes: 0 when interrupted, 125 if the board cannot be
 served, 2 for usage errors.`,
@@ -46,7 +47,7 @@ served, 2 for usage errors.`,
 				return usageError(fmt.Errorf("--processors=%d: at least one of each kind", processors))
 			}
 			config := sysfs.Of(b).Times(processors)
-			config.Greeting, config.NoKmsg = greeting, noKmsg
+			config.Greeting, config.NoKmsg, config.Run = greeting, noKmsg, run
 			if err := boot(&config, detached, booted); err != nil {
 				return err
 			}
@@ -72,6 +73,7 @@ served, 2 for usage errors.`,
 	f := cmd.Flags()
 	f.StringVarP(&name, "board", "b", "imx8m-mini", "simulate this `board` of the catalogue")
 	f.IntVarP(&processors, "processors", "n", 1, "let the board have `n` processors of each kind")
+	f.BoolVar(&run, "run", false, "let the cores execute their firmware, in QEMU; only for boards with the memory of qemu-virt")
 	f.BoolVar(&detached, "detached", false, "let a boot loader have started the cores: they are detached")
 	f.StringVar(&booted, "booted", "", "let a boot loader have started this firmware `file` on the cores; implies --detached")
 	f.StringVar(&greeting, "greeting", "", "let firmware print this `line` when it boots; "+sysfs.FirmwareName+" is its name")

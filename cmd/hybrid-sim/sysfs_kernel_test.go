@@ -75,6 +75,7 @@ func TestSysfs(t *testing.T) {
 		"a board":            {[]string{"--board", "imx8m-mini"}, "imx8m-mini (imx8mm-cm4)", []string{"offline"}, true},
 		"without a log":      {[]string{"--no-kmsg"}, "imx8m-mini (imx8mm-cm4)", []string{"offline"}, false},
 		"several, detached":  {[]string{"-b", "imx8mm-evk", "-n", "2", "--detached"}, "imx8m-mini (imx8mm-cm4-0, imx8mm-cm4-1)", []string{"detached", "detached"}, true},
+		"cores that run":     {[]string{"-b", "qemu-virt", "--run", "-n", "2"}, "qemu-virt (stm32mp1-m4-0, stm32mp1-m4-1)", []string{"offline", "offline"}, true},
 		"two kinds of cores": {[]string{"-b", "am642-evm"}, "am642-evm (am64-r5f, am64-m4fss)", []string{"offline", "offline"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,5 +116,16 @@ func TestSysfs(t *testing.T) {
 				t.Error("still mounted")
 			}
 		})
+	}
+}
+
+// TestSysfsRunRefused wants cores to run whose memory is elsewhere.
+func TestSysfsRunRefused(t *testing.T) {
+	cmd := root()
+	cmd.SetArgs([]string{"sysfs", "-b", "imx8m-mini", "--run", t.TempDir()})
+	cmd.SetOut(io.Discard)
+	err := cmd.ExecuteContext(t.Context())
+	if exitCode(err) != exitBoard || !strings.Contains(err.Error(), "its firmware cannot be run") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v, exit code %d", err, exitCode(err))
 	}
 }

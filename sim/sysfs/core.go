@@ -84,6 +84,7 @@ type Core struct {
 	instance string // remoteprocN
 	config   Processor
 
+	machine *machine       // executes the firmware; nil: the core only pretends
 	lock    chan struct{}  // rproc->lock: taken across whatever the driver does
 	reports chan CrashType // the crash handler's work queue: one waits, at most
 	done    chan struct{}
@@ -124,7 +125,7 @@ func newCore(k *kernel, instance string, p Processor) *Core {
 		kernel: k, instance: instance, config: p,
 		lock: make(chan struct{}, 1), reports: make(chan CrashType, 1), done: make(chan struct{}),
 		hurry: make(chan struct{}),
-		state: offline, firmware: p.Firmware, recovery: true, coredump: "disabled", memory: memory{},
+		state: offline, firmware: p.Firmware, recovery: true, coredump: "disabled", memory: pages{},
 	}
 	if c.firmware == "" {
 		c.firmware = "rproc-" + p.Name + "-fw" // rproc_alloc_firmware
@@ -144,6 +145,9 @@ func (c *Core) close() {
 	c.closing.Do(func() { close(c.done) })
 	c.worker.Wait()
 	c.closeTTY()
+	if c.machine != nil {
+		c.powerOff()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dump != nil {
@@ -430,13 +434,19 @@ func (c *Core) run(m *image) error {
 		c.printk(kmsg.Error, "can't start rproc %s: -%d", c.config.Name, errnoOf(err))
 		return err
 	}
+	if c.machine != nil {
+		if err := c.machine.release(c); err != nil {
+			c.printk(kmsg.Error, "can't start rproc %s: %v", c.config.Name, err)
+			return unix.EIO
+		}
+	}
 	if err := c.openTTY(); err != nil {
 		c.printk(kmsg.Error, "failed to probe subdevices for %s: -%d", c.config.Name, errnoOf(err))
 		return err
 	}
 	c.mu.Lock()
 	c.state = running
-	if c.kernel.greeting != "" && len(c.traces) > 0 {
+	if c.kernel.greeting != "" && len(c.traces) > 0 && c.machine == nil {
 		c.print(strings.ReplaceAll(c.kernel.greeting, FirmwareName, c.firmware) + "\n")
 	}
 	c.mu.Unlock()
@@ -497,6 +507,9 @@ func (c *Core) halt() error {
 	if err := c.drive(delay, errno); err != nil {
 		c.printk(kmsg.Error, "can't stop rproc: -%d", errnoOf(err))
 		return err
+	}
+	if c.machine != nil {
+		c.machine.hold()
 	}
 	c.become(offline)
 	c.printk(kmsg.Info, "stopped remote processor %s", c.config.Name)

@@ -156,6 +156,10 @@ func (c *Core) dumpLink() []*liveEntry {
 func (c *Core) dumpCore() error {
 	c.mu.Lock()
 	mode := c.coredump
+	if mode == "disabled" {
+		c.mu.Unlock()
+		return nil
+	}
 	new := &dump{core: c, memory: c.memory.copy(), gone: make(chan struct{})}
 	for _, r := range c.config.Memory {
 		if r.Size <= maxDumped && r.Name != sharedBuffers {
@@ -167,7 +171,7 @@ func (c *Core) dumpCore() error {
 	}
 	new.header = coreHeader(c.entry, new.segments)
 	c.mu.Unlock()
-	if mode == "disabled" || len(new.segments) == 0 {
+	if len(new.segments) == 0 {
 		return nil
 	}
 	new.size = int64(len(new.header))

@@ -196,7 +196,7 @@ Unknown resource type found: 77 [hdr: 0x0]
 }
 
 func TestMemory(t *testing.T) {
-	m := memory{}
+	m := pages{}
 	m.write(pageSize-2, []byte("abcd"))
 	for _, test := range []struct {
 		addr, limit uint64

@@ -2,13 +2,26 @@ package sysfs
 
 const pageSize = 4096
 
-// memory is what a core's memories hold, by device address. Only pages that were
-// written to are kept: a board's DDR region may be gigabytes. It survives stop and
-// start, as RAM does.
-type memory map[uint64]*[pageSize]byte // by address / pageSize
+// memory is what a core's memories hold, by device address. It survives stop and start,
+// as RAM does.
+type memory interface {
+	// write copies b to addr.
+	write(addr uint64, b []byte)
+	// clear zeroes n bytes at addr.
+	clear(addr, n uint64)
+	// stringAt is the C string at addr, of at most limit bytes: strnlen(3).
+	stringAt(addr, limit uint64) []byte
+	// readAt fills b with what is at addr. What was never written is zero.
+	readAt(b []byte, addr uint64)
+	// copy is what the memory holds now.
+	copy() memory
+}
 
-// write copies b to addr.
-func (m memory) write(addr uint64, b []byte) {
+// pages is the memory of a pretend core. Only pages that were written to are kept: a
+// board's DDR region may be gigabytes.
+type pages map[uint64]*[pageSize]byte // by address / pageSize
+
+func (m pages) write(addr uint64, b []byte) {
 	for len(b) > 0 {
 		page := m[addr/pageSize]
 		if page == nil {
@@ -20,8 +33,8 @@ func (m memory) write(addr uint64, b []byte) {
 	}
 }
 
-// clear zeroes n bytes at addr, in time that depends on what was written, not on n.
-func (m memory) clear(addr, n uint64) {
+// clear takes time that depends on what was written, not on n.
+func (m pages) clear(addr, n uint64) {
 	end := addr + n
 	for number, page := range m {
 		start := number * pageSize
@@ -33,8 +46,7 @@ func (m memory) clear(addr, n uint64) {
 	}
 }
 
-// stringAt is the C string at addr, of at most limit bytes: strnlen(3).
-func (m memory) stringAt(addr, limit uint64) []byte {
+func (m pages) stringAt(addr, limit uint64) []byte {
 	var s []byte
 	for limit > 0 {
 		page := m[addr/pageSize]
@@ -54,8 +66,7 @@ func (m memory) stringAt(addr, limit uint64) []byte {
 	return s
 }
 
-// readAt fills b with what is at addr. What was never written is zero.
-func (m memory) readAt(b []byte, addr uint64) {
+func (m pages) readAt(b []byte, addr uint64) {
 	for len(b) > 0 {
 		part := b[:min(uint64(len(b)), pageSize-addr%pageSize)]
 		if page := m[addr/pageSize]; page != nil {
@@ -67,9 +78,8 @@ func (m memory) readAt(b []byte, addr uint64) {
 	}
 }
 
-// copy is what the memory holds now.
-func (m memory) copy() memory {
-	c := memory{}
+func (m pages) copy() memory {
+	c := pages{}
 	for number, page := range m {
 		p := *page
 		c[number] = &p

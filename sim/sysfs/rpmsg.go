@@ -49,11 +49,12 @@ type tty struct {
 }
 
 // openTTY is rpmsg_tty_probe, for the first rpmsg device of the table. Without a folder
-// for it, as in tests of a core alone, there is none.
+// for it, as in tests of a core alone, there is none; nor with firmware that really runs,
+// for nobody moves its messages.
 func (c *Core) openTTY() error {
 	k := c.kernel
 	c.mu.Lock()
-	wanted := k.ttys.dir != "" && hasRpmsg(c.table)
+	wanted := k.ttys.dir != "" && c.machine == nil && hasRpmsg(c.table)
 	c.received = nil
 	c.mu.Unlock()
 	if !wanted {

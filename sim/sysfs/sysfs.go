@@ -1,12 +1,12 @@
 // Package sysfs is a simulated remoteproc: the interface of the Linux kernel to
-// remote processors, served over FUSE for a folder that stands for /, with cores
-// that only pretend to run.
+// remote processors, served over FUSE for a folder that stands for /. Its cores only
+// pretend to run, unless Config.Run lets them execute their firmware.
 //
 // What the kernel answers is imitated to the errno: which write is refused in which
 // state, what start makes of a firmware file, what a crash does with and without
 // recovery. It follows drivers/remoteproc of Linux 6.1; see Config.StopCrashed and
-// Config.TrimSearchPath for what has changed since. What firmware does is not imitated but commanded, through
-// the control file or the methods of Core.
+// Config.TrimSearchPath for what has changed since. What pretend firmware does is
+// commanded, through the control file or the methods of Core.
 //
 // Under the folder DIR of Mount:
 //
@@ -24,6 +24,9 @@
 // Firmware is looked for in DIR/lib/firmware and the other folders in which the
 // kernel looks, inside of DIR; compressed firmware is not. DIR/lib/firmware, DIR/run
 // and DIR/dev are plain folders.
+//
+// With Config.Run what firmware prints is read from its memory, and a fault that it
+// does not handle, or tells of, is a crash.
 //
 // Firmware with a virtio device for rpmsg announces one channel, rpmsg-tty, and sends
 // back what it receives there.
@@ -61,6 +64,9 @@ type Config struct {
 	// Greeting, unless empty, is a line that every firmware with a trace buffer
 	// prints at every boot. FirmwareName in it is replaced.
 	Greeting string
+	// Run lets the cores execute their firmware, as a Cortex-M in QEMU, instead of
+	// pretending. Their memories must be where that one has its own: see package mcu.
+	Run bool
 	// StopCrashed lets a crashed core be stopped, as Linux 6.1.192 does. Without,
 	// stopping it is EINVAL, as in 6.1.176 and 6.12.95.
 	StopCrashed bool
@@ -116,6 +122,11 @@ func (c Config) check() error {
 			return fmt.Errorf("processor %d (%s): there is another with the device-tree node %q", i, p.Name, p.NodeName)
 		}
 		nodes[p.NodeName] = true
+		if c.Run {
+			if err := runnable(p); err != nil {
+				return fmt.Errorf("processor %d (%s): %w", i, p.Name, err)
+			}
+		}
 	}
 	return nil
 }
@@ -188,6 +199,11 @@ func Mount(dir string, config Config) (*Server, error) {
 	for i, p := range config.Processors {
 		c := newCore(k, fmt.Sprintf("remoteproc%d", i), p)
 		s.cores = append(s.cores, c)
+		if config.Run {
+			if err := c.powerOn(); err != nil {
+				return nil, errors.Join(err, s.Unmount())
+			}
+		}
 		if p.Attached && len(p.Booted) > 0 {
 			if err := c.preload(p.Booted); err != nil {
 				return nil, errors.Join(fmt.Errorf("processor %d (%s): firmware of the boot loader: %w", i, p.Name, err), s.Unmount())

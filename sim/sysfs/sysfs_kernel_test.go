@@ -434,3 +434,37 @@ func TestTTY(t *testing.T) {
 	}
 	write(t, dir, "sys/class/remoteproc/remoteproc1/state", "stop")
 }
+
+// TestRunRefused has a core whose memory the simulated one does not have.
+func TestRunRefused(t *testing.T) {
+	c := config()
+	c.Run = true
+	if _, err := sysfs.Mount(t.TempDir(), c); err == nil || !strings.Contains(err.Error(), "processor 1 (boot): its firmware cannot be run: memory") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRunUnmount ends while cores run, and leaves no process of theirs.
+func TestRunUnmount(t *testing.T) {
+	c := config()
+	c.Run, c.Processors = true, c.Processors[:1]
+	for range 2 {
+		dir := t.TempDir()
+		s, err := sysfs.Mount(dir, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "lib/firmware/a.elf"), firmware(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, class+"firmware", "a.elf")
+		write(t, dir, class+"state", "start")
+		if err := s.Unmount(); err != nil {
+			t.Error(err)
+		}
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+	if err != nil || len(children) > 0 {
+		t.Errorf("children %q, %v", children, err)
+	}
+}

@@ -17,6 +17,9 @@ import (
 // binary, built for it. Every fact must pass there by name.
 func TestVirtualBoard(t *testing.T) { onBoard(t, list, "TestFacts", vm.Config{}) }
 
+// TestVirtualBoardRunning runs what firmware does.
+func TestVirtualBoardRunning(t *testing.T) { onBoard(t, runningList, "TestRunning", vm.Config{}) }
+
 // TestVirtualBoardBooted does so with a core that a boot loader started.
 func TestVirtualBoardBooted(t *testing.T) {
 	booted := filepath.Join(t.TempDir(), "booted.elf")

@@ -15,8 +15,9 @@
 //
 // What the tests need of a world is its files: sysfs, debugfs and /lib/firmware.
 //
-// A second, shorter list is for cores that a boot loader started, a third for what the
-// simulation cannot have: uevents, and ttys that keep their number while they are open.
+// A second, shorter list is for cores that a boot loader started, a third for what
+// firmware does that is really executed, and a last one for what the simulation cannot
+// have: uevents, and ttys that keep their number while they are open.
 //
 // Not yet in the lists: rpmsg but for its tty, /dev/remoteprocN, a signal during a
 // write, compressed firmware.

@@ -97,3 +97,10 @@ func TestNewerKernel(t *testing.T) {
 		})
 	}
 }
+
+// TestRunning runs the list of what firmware does on the simulation that executes it.
+func TestRunning(t *testing.T) {
+	for _, f := range runningList {
+		t.Run(f.name, func(t *testing.T) { steps(t, simWorld(t, func(c *sysfs.Config) { c.Run = true }), f.steps...) })
+	}
+}
