@@ -190,9 +190,18 @@ func (k *kernel) explain(about device, err error) {
 	}
 }
 
-// acquire takes the processor's lock: mutex_lock_interruptible. A signal to the
-// process that waits cancels the context.
+// acquire takes the processor's lock, and logs when it cannot.
 func (c *Core) acquire(ctx context.Context) error {
+	err := c.take(ctx)
+	if err != nil {
+		c.printk(kmsg.Error, "can't lock rproc %s: -%d", c.config.Name, errnoOf(err))
+	}
+	return err
+}
+
+// take is mutex_lock_interruptible. A signal to the process that waits cancels the
+// context.
+func (c *Core) take(ctx context.Context) error {
 	select {
 	case c.lock <- struct{}{}: // a signal does not matter to a lock that is free
 		return nil
@@ -202,7 +211,7 @@ func (c *Core) acquire(ctx context.Context) error {
 	case c.lock <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return errorf(unix.EINTR, "can't lock rproc %s", c.config.Name)
+		return unix.EINTR
 	case <-c.done:
 		return unix.ESHUTDOWN
 	}
@@ -585,8 +594,9 @@ func (c *Core) recover(ctx context.Context) error {
 
 // setFirmware is rproc_set_firmware.
 func (c *Core) setFirmware(ctx context.Context, name string) error {
-	if err := c.acquire(ctx); err != nil {
-		return errorf(unix.EINVAL, "%v", err) // rproc_set_firmware hides the EINTR
+	if err := c.take(ctx); err != nil {
+		// rproc_set_firmware logs the errno, and hides it
+		return errorf(unix.EINVAL, "can't lock rproc %s: -%d", c.config.Name, errnoOf(err))
 	}
 	defer c.release()
 	c.mu.Lock()

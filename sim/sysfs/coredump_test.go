@@ -3,6 +3,7 @@ package sysfs
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -94,7 +95,7 @@ func TestCoreDump(t *testing.T) {
 	}
 	b.kernel.dumps.free(dump)
 	b.kernel.dumps.free(dump)
-	if _, err := dump.readAt(make([]byte, 1), 0); err != unix.ENODEV {
+	if _, err := dump.readAt(make([]byte, 1), 0); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("a dump that is gone: %v", err)
 	}
 	b.crash()
@@ -123,7 +124,7 @@ func TestCoreDumpDisabled(t *testing.T) {
 	b.crash()
 	f := b.kernel.dumps.disabledFile()
 	for _, value := range []string{"0", "2", "x", ""} {
-		if err := f.store(t.Context(), value); err != unix.EINVAL {
+		if err := f.store(t.Context(), value); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("%q: %v", value, err)
 		}
 	}

@@ -57,7 +57,7 @@ func (r tail) want(text string, errno error) {
 	r.t.Helper()
 	b := make([]byte, 8192)
 	n, err := unix.Read(r.fd, b)
-	if err != errno {
+	if !errors.Is(err, errno) {
 		r.t.Fatalf("read: %v, want %v", err, errno)
 	}
 	if err == nil && !strings.Contains(string(b[:n]), ";"+text+"\n") {

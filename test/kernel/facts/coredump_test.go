@@ -7,10 +7,13 @@ import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -156,5 +159,43 @@ func secondDump(t *testing.T, w *world) {
 	crashDump(t, w)
 	if next := dump(t, w); next == first {
 		t.Fatalf("the next is %s, too", next)
+	}
+}
+
+// interrupted writes while the processor's lock is held, by an inline core dump, and has
+// a signal come meanwhile.
+func interrupted(name, value string, want syscall.Errno) step {
+	return func(t *testing.T, w *world) {
+		t.Helper()
+		fd, err := unix.Open(w.path(name), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		thread, result := make(chan int), make(chan error)
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			thread <- unix.Gettid()
+			_, err := unix.Write(fd, []byte(value))
+			result <- err
+		}()
+		id := <-thread
+		select {
+		case err := <-result:
+			t.Fatalf("write %q to %s: %v, while the lock is held", value, name, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if err := unix.Tgkill(unix.Getpid(), id, unix.SIGURG); err != nil { // Go's own, which means nothing
+			t.Fatal(err)
+		}
+		select {
+		case err := <-result:
+			if errno(err) != want {
+				t.Fatalf("write %q to %s: %v after a signal, want %v", value, name, err, describe(want))
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("a signal does not end the write")
+		}
 	}
 }

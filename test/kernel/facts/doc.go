@@ -19,6 +19,6 @@
 // firmware does that is really executed, and a last one for what the simulation cannot
 // have: uevents, and ttys that keep their number while they are open.
 //
-// Not yet in the lists: rpmsg but for its tty, /dev/remoteprocN, a signal during a
-// write, compressed firmware.
+// Not yet in the lists: rpmsg but for its tty, /dev/remoteprocN, compressed
+// firmware.
 package facts

@@ -282,6 +282,13 @@ var list = []fact{
 		write("coredump", "inline"), boot(good("hello\n").Bytes()), crashDump, stays("state", "offline\n"), dumpContent(memory, "hello\n"+strings.Repeat("\x00", 10)),
 		stays("state", "offline\n"), free, becomes("state", "running\n"),
 	}},
+	{"a signal ends a write that waits for the lock", []step{
+		write("coredump", "inline"), boot(good("").Bytes()), crashDump,
+		logs([]string{"3 can't lock rproc m4: -4"}, interrupted("state", "stop", syscall.EINTR)), stays("state", "offline\n"),
+		logs([]string{"3 can't lock rproc m4: -4", "3 Boot failed: -4"}, interrupted("state", "start", syscall.EINTR)),
+		interrupted("firmware", "x", syscall.EINVAL), reads("firmware", "facts.elf\n"),
+		free, becomes("state", "running\n"), write("state", "stop"), reads("state", "offline\n"),
+	}},
 	{"core dumps are switched off for good, and only so", []step{
 		reads(dumpClass+"disabled", "0\n"), refuse(dumpClass+"disabled", "0", syscall.EINVAL), refuse(dumpClass+"disabled", "2", syscall.EINVAL), refuse(dumpClass+"disabled", "x", syscall.EINVAL),
 	}},
