@@ -107,6 +107,7 @@ type Core struct {
 	entry     uint64         // of the loaded firmware
 	dump      *dump          // nil: there is none
 	tty       *tty           // nil: there is none
+	left      []*tty         // those of boots before that somebody has open still
 	received  []byte         // on the tty
 	mute      bool           // nothing is sent back there
 	memory    memory
@@ -145,6 +146,7 @@ func (c *Core) close() {
 	c.closing.Do(func() { close(c.done) })
 	c.worker.Wait()
 	c.closeTTY()
+	c.releaseTTYs()
 	if c.machine != nil {
 		c.powerOff()
 	}

@@ -32,7 +32,7 @@ type ttys struct {
 	dir string // where they are: DIR/dev
 
 	mu   sync.Mutex
-	list []*tty // by number; nil where there is none
+	list []*tty // by number, those that were hung up too; nil where there is none
 }
 
 // tty is the channel rpmsg-tty that pretend firmware with an rpmsg device announces:
@@ -44,6 +44,8 @@ type tty struct {
 	master *os.File // the core's end
 	slave  *os.File // kept open: else reading the master fails while nobody has it open
 	ended  chan struct{}
+	users  *openers
+	free   sync.Once
 
 	inCore, inClass, onBus *liveEntry
 }
@@ -75,6 +77,7 @@ func (c *Core) openTTY() error {
 	t.link = filepath.Join(k.ttys.dir, t.name)
 	_ = os.Remove(t.link) // of a server that was killed
 	if err := os.Symlink(t.slave.Name(), t.link); err != nil {
+		t.users.close()
 		return errors.Join(err, t.master.Close(), t.slave.Close())
 	}
 	t.tree()
@@ -86,23 +89,49 @@ func (c *Core) openTTY() error {
 	return nil
 }
 
-// closeTTY is rpmsg_tty_remove: who has the tty open is hung up.
+// closeTTY is rpmsg_tty_remove: who has the tty open is hung up. As long as it stays open
+// it keeps its number, and the next tty gets another.
 func (c *Core) closeTTY() {
 	c.mu.Lock()
 	t := c.tty
 	c.tty = nil
+	if t != nil {
+		c.left = append(c.left, t)
+	}
 	c.mu.Unlock()
 	if t == nil {
 		return
 	}
-	all := &c.kernel.ttys
-	all.mu.Lock()
-	all.list[slices.Index(all.list, t)] = nil
-	all.mu.Unlock()
 	_ = os.Remove(t.link)
-	_ = t.slave.Close()
-	_ = t.master.Close()
-	<-t.ended
+	_ = unix.IoctlSetInt(int(t.slave.Fd()), unix.TIOCVHANGUP, 0)
+	t.users.whenLeft(t.release)
+}
+
+// release ends a tty that was hung up.
+func (t *tty) release() {
+	t.free.Do(func() {
+		all := &t.core.kernel.ttys
+		all.mu.Lock()
+		all.list[slices.Index(all.list, t)] = nil
+		all.mu.Unlock()
+		t.core.mu.Lock()
+		t.core.left = slices.DeleteFunc(t.core.left, func(other *tty) bool { return other == t })
+		t.core.mu.Unlock()
+		t.users.close()
+		_ = t.slave.Close()
+		_ = t.master.Close()
+		<-t.ended
+	})
+}
+
+// releaseTTYs ends the ttys that somebody has open still.
+func (c *Core) releaseTTYs() {
+	c.mu.Lock()
+	left := slices.Clone(c.left)
+	c.mu.Unlock()
+	for _, t := range left {
+		t.release()
+	}
 }
 
 func (t *tty) open() error {
@@ -122,7 +151,13 @@ func (t *tty) open() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("pseudo terminal: %w", err), t.master.Close())
 	}
-	return t.settle()
+	if err = t.settle(); err == nil {
+		t.users, err = watchOpeners(t.slave.Name())
+	}
+	if err != nil {
+		return errors.Join(err, t.master.Close(), t.slave.Close())
+	}
+	return nil
 }
 
 // settle gives the terminal the settings that a new rpmsg tty has: no echo, no editing
@@ -207,12 +242,19 @@ func (t *tty) tree() {
 	t.onBus = liveLink(channel, "../../../"+below)
 }
 
+// current says whether the tty was not hung up.
+func (t *tty) current() bool {
+	t.core.mu.Lock()
+	defer t.core.mu.Unlock()
+	return t.core.tty == t
+}
+
 func (k *ttys) entries(of func(*tty) *liveEntry) []*liveEntry {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var list []*liveEntry
 	for _, t := range k.list {
-		if t != nil {
+		if t != nil && t.current() {
 			list = append(list, of(t))
 		}
 	}

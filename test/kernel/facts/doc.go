@@ -17,7 +17,7 @@
 //
 // A second, shorter list is for cores that a boot loader started, a third for what
 // firmware does that is really executed, and a last one for what the simulation cannot
-// have: uevents, and ttys that keep their number while they are open.
+// have: uevents.
 //
 // Not yet in the lists: rpmsg but for its tty, /dev/remoteprocN, compressed
 // firmware.

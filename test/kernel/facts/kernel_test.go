@@ -24,7 +24,6 @@ var kernelList = []fact{
 	{"there are uevents for rpmsg devices and ttys", []step{
 		uevents([]string{"/rproc-virtio", "/virtio", ".rpmsg-tty.", "/tty/ttyRPMSG0"}, realFirmware("echo.elf"), ttyDevice, write("state", "stop")),
 	}},
-	{"a tty that is held open keeps its number", []step{realFirmware("echo.elf"), heldTTY}},
 }
 
 // uevents wants the kernel to send events with these parts during steps, and no others;
@@ -62,22 +61,4 @@ func uevents(want []string, during ...step) step {
 			t.Errorf("no events %q", missing)
 		}
 	}
-}
-
-// heldTTY starts the core anew while somebody has the tty of the boot before open.
-func heldTTY(t *testing.T, w *world) {
-	t.Helper()
-	held := terminal(t, w)
-	steps(t, w, write("state", "stop"), absent("dev/ttyRPMSG0"), write("state", "start"))
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		if _, err := w.read(ttyClass + "ttyRPMSG1/device/name"); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("no ttyRPMSG1")
-		}
-	}
-	absent("dev/ttyRPMSG0")(t, w)
-	held.Close()
-	steps(t, w, write("state", "stop"), write("state", "start"), ttyDevice)
 }

@@ -256,6 +256,7 @@ var list = []fact{
 	{"a crash leaves the tty, and the recovery brings another", []step{
 		realFirmware("echo.elf"), ttyDevice, crash, ttyDevice, write("recovery", "recover"), ttyDevice, pingPong,
 	}},
+	{"a tty that is held open keeps its number", []step{realFirmware("echo.elf"), heldTTY}},
 
 	// core dumps
 	{"without being asked for there is no core dump", []step{boot(good("").Bytes()), logs([]string{

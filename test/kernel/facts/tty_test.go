@@ -144,3 +144,21 @@ func hangUp(during ...step) step {
 		}
 	}
 }
+
+// heldTTY starts the core anew while somebody has the tty of the boot before open.
+func heldTTY(t *testing.T, w *world) {
+	t.Helper()
+	held := terminal(t, w)
+	steps(t, w, write("state", "stop"), absent("dev/ttyRPMSG0"), write("state", "start"))
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		if _, err := w.read(ttyClass + "ttyRPMSG1/device/name"); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no ttyRPMSG1")
+		}
+	}
+	absent("dev/ttyRPMSG0")(t, w)
+	held.Close()
+	steps(t, w, write("state", "stop"), write("state", "start"), ttyDevice)
+}
