@@ -131,12 +131,21 @@ func (e *UnknownError) Error() string {
 // Lookup finds a board by alias, by its most specific compatible string or by
 // its model string. Anything else is an *UnknownError.
 func (c *Catalogue) Lookup(name string) (*Board, error) {
-	for _, b := range c.boards {
-		if slices.Contains(b.Aliases, name) || b.Compatible[0] == name || (b.Model == name && name != "") {
-			return b, nil
-		}
+	if b := c.find(name); b != nil {
+		return b, nil
 	}
 	return nil, &UnknownError{Name: name, Near: c.near(name)}
+}
+
+// find is Lookup for names of images, which may be anything: nothing is asked but
+// whether they are known.
+func (c *Catalogue) find(name string) *Board {
+	for _, b := range c.boards {
+		if slices.Contains(b.Aliases, name) || b.Compatible[0] == name || (b.Model == name && name != "") {
+			return b
+		}
+	}
+	return nil
 }
 
 // Lookup finds a board that this machine knows.

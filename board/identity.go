@@ -119,7 +119,7 @@ func (id Identity) Distance(want string) (int, error) {
 		return len(id.Compatible), nil
 	}
 	known := want
-	if b, err := id.known().Lookup(want); err == nil {
+	if b := id.known().find(want); b != nil {
 		known = b.Compatible[0]
 	}
 	if n := slices.Index(id.Compatible, known); n >= 0 {

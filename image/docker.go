@@ -57,6 +57,14 @@ func (l *Layout) dockerImages(tag string) ([]*Image, error) {
 // dockerImage reads the config of an image. It is known by its name, which is its
 // digest, and says the digests of the layers.
 func (l *Layout) dockerImage(s saved) (*Image, error) {
+	if n := len(s.Layers); n > maxLayers {
+		return nil, limitErrorf("%d layers, more than %d is not an image", n, maxLayers)
+	}
+	for _, name := range append(s.Layers[:len(s.Layers):len(s.Layers)], s.Config) {
+		if len(name) > maxPath {
+			return nil, limitErrorf("a path of more than %d bytes", maxPath)
+		}
+	}
 	b, err := l.read(inside("", s.Config))
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -75,7 +83,7 @@ func (l *Layout) dockerImage(s saved) (*Image, error) {
 	}
 	for _, v := range []any{&i.Config, &rootfs} {
 		if err := json.Unmarshal(b, v); err != nil {
-			return nil, fmt.Errorf("config %s: %w", s.Config, err)
+			return nil, fmt.Errorf("config %s: %w", clip(s.Config), err)
 		}
 	}
 	if len(s.RepoTags) > 0 {
@@ -83,7 +91,7 @@ func (l *Layout) dockerImage(s saved) (*Image, error) {
 	}
 	diffIDs := rootfs.RootFS.DiffIDs
 	if len(s.Layers) != len(diffIDs) {
-		return nil, fmt.Errorf("config %s: digests of %d layers, the archive lists %d", s.Config, len(diffIDs), len(s.Layers))
+		return nil, fmt.Errorf("config %s: digests of %d layers, the archive lists %d", clip(s.Config), len(diffIDs), len(s.Layers))
 	}
 	i.Manifest.Config = Descriptor{Digest: digest, Size: int64(len(b))}
 	for n, name := range s.Layers {
@@ -96,5 +104,5 @@ func (l *Layout) dockerImage(s saved) (*Image, error) {
 		i.layers = append(i.layers, layer{file: name, digest: diffIDs[n], diffID: true})
 		i.Manifest.Layers = append(i.Manifest.Layers, Descriptor{MediaType: mediaTypeDockerLayer, Digest: diffIDs[n], Size: size})
 	}
-	return i, i.checkLayers()
+	return i, nil
 }

@@ -64,6 +64,9 @@ func Entrypoint(entrypoint, cmd []string, workingDir string) (string, error) {
 // bytes. Links are followed as if the image were /. The layers are verified. A file
 // that the image does not hold is an error that wraps fs.ErrNotExist.
 func (i *Image) CopyFile(dst io.Writer, name string, limit int64) error {
+	if len(name) > maxPath {
+		return limitErrorf("a path of more than %d bytes", maxPath)
+	}
 	root, _, err := i.rootFS()
 	if err != nil {
 		return err

@@ -12,10 +12,11 @@ import (
 
 // Limits on what an untrusted layout can make us read.
 const (
-	maxJSON      = 4 << 20 // bytes of an index, a manifest or a config, as registries limit them
-	maxManifests = 1000    // manifests of a layout, nested indexes included
-	maxDepth     = 4       // indexes in indexes
-	maxLayers    = 500     // of an image; engines stop at 127
+	maxJSON      = 4 << 20  // bytes of an index, a manifest or a config, as registries limit them
+	maxAllJSON   = 16 << 20 // bytes of all of them: one blob may be a thousand manifests
+	maxManifests = 1000     // manifests of a layout, nested indexes included
+	maxDepth     = 4        // indexes in indexes
+	maxLayers    = 500      // of an image; engines stop at 127
 )
 
 // Layout is an OCI image layout (image-spec, image-layout.md): a folder, or a tar
@@ -23,6 +24,7 @@ const (
 type Layout struct {
 	path  string
 	files files
+	json  int64 // how much may still be read
 }
 
 // files gives access to the files of a layout by their slash-separated path.
@@ -43,7 +45,7 @@ func Open(name string) (*Layout, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Layout{name, folder{root}}, nil
+		return &Layout{path: name, files: folder{root}}, nil
 	case info.Mode().IsRegular():
 		f, err := os.Open(name)
 		if err != nil {
@@ -61,7 +63,7 @@ func OpenArchive(f *os.File, name string) (*Layout, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", name, err)
 	}
-	return &Layout{name, a}, nil
+	return &Layout{path: name, files: a}, nil
 }
 
 // Close releases the layout; images of it cannot be read any more.
@@ -174,7 +176,10 @@ func (l *Layout) read(name string) ([]byte, error) {
 	if size > maxJSON {
 		return nil, limitErrorf("%s is %d bytes, more than %d is not a manifest", name, size, maxJSON)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxJSON))
+	if l.json -= size; l.json < 0 {
+		return nil, limitErrorf("more than %d bytes of manifests and configs", maxAllJSON)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, size))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -39,7 +39,7 @@ func FuzzLayout(f *testing.F) {
 			}
 			files[name] = b
 		}
-		l := &Layout{"fuzz", files}
+		l := &Layout{path: "fuzz", files: files}
 		for _, tag := range []string{"", "v1"} {
 			images, err := l.Select(tag, "")
 			if err != nil {

@@ -93,7 +93,7 @@ func ParseTargets(list string) (Targets, error) {
 	for entry := range strings.SplitSeq(list, ",") {
 		board, mcu, ok := strings.Cut(entry, "/")
 		if !ok || !isName(board) || !isName(mcu) {
-			return nil, fmt.Errorf("%s=%q: %q is not BOARD/MCU", EnvTargets, list, entry)
+			return nil, fmt.Errorf("%s=%q: %q is not BOARD/MCU", EnvTargets, clip(list), clip(entry))
 		}
 		if len(all) == maxTargets {
 			return nil, fmt.Errorf("%s lists more than %d targets", EnvTargets, maxTargets)
@@ -104,7 +104,7 @@ func ParseTargets(list string) (Targets, error) {
 }
 
 func isName(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.Contains(s, "/")
+	return s != "" && s != "." && s != ".." && !strings.Contains(s, "/") && len(s) <= maxName
 }
 
 // TargetsOfEnv reads the targets out of an environment, as KEY=VALUE strings; nil if

@@ -244,6 +244,56 @@ type zero struct{}
 
 func (zero) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
+// TestLargeDocuments: a layout of some megabytes does not become gigabytes in memory,
+// nor in a message.
+func TestLargeDocuments(t *testing.T) {
+	long := strings.Repeat("x", 3<<20)
+	config := []byte(`{"config": {"Entrypoint": ["/a"], "Labels": {"board": "` + long + `"}}}`)
+	manifest := digestsIn(`{"config": {"digest": "#0"}}`, config)
+	entry := string(digestsIn(`{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "#0"}`, manifest))
+	configName, _, _ := blobPath(digestOf(config))
+	manifestName, _, _ := blobPath(digestOf(manifest))
+	layout := func(n int) *Layout {
+		return &Layout{path: "x", files: memory{
+			configName: config, manifestName: manifest,
+			"index.json": []byte(`{"manifests": [` + strings.Repeat(entry+",", n-1) + entry + `]}`),
+		}}
+	}
+	if _, err := layout(1000).Images(); err == nil || !strings.HasSuffix(err.Error(), ": more than 16777216 bytes of manifests and configs") {
+		t.Errorf("a thousand manifests: %v", err)
+	}
+	images, err := layout(2).Images()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if target, err := images[0].Target(); err != nil || len(target.Board) > 300 {
+		t.Errorf("a target of %d bytes, %v", len(target.Board), err)
+	}
+	for name, files := range map[string]memory{
+		"digest":   {"index.json": []byte(`{"manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha256:` + long + `"}]}`)},
+		"tag":      {"index.json": []byte(`{"manifests": [{"annotations": {"org.opencontainers.image.ref.name": "` + long + `"}}]}`)},
+		"config":   {"manifest.json": []byte(`[{"Config": "` + long + `"}]`)},
+		"layer":    {"manifest.json": []byte(`[{"Layers": ["` + long + `"]}]`)},
+		"tags":     {"manifest.json": []byte(`[{"RepoTags": ["` + long + `"]}]`)},
+		"layers":   {"manifest.json": []byte(`[{"Layers": [` + strings.Repeat(`"",`, 1000) + `""]}]`)},
+		"document": {"index.json": []byte(long + long)},
+	} {
+		l := &Layout{path: "x", files: files}
+		if _, err := l.Select("y", ""); err == nil || len(err.Error()) > 1000 {
+			t.Errorf("%s: %.1000v", name, err)
+		}
+		if _, err := l.Images(); name != "tag" && (err == nil || len(err.Error()) > 1000) {
+			t.Errorf("%s: %.1000v", name, err)
+		}
+	}
+	if _, err := ParseTargets(long); err == nil || len(err.Error()) > 1000 {
+		t.Errorf("targets: %.1000v", err)
+	}
+	if got := imageOf(t).read("/"+long, 10); len(got) > 1000 {
+		t.Errorf("%.1000s", got)
+	}
+}
+
 // TestBudget: what several layers want together counts.
 func TestBudget(t *testing.T) {
 	one := tarOf(t, file("a", "x"))

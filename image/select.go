@@ -17,6 +17,7 @@ func (l *Layout) Images() ([]*Image, error) { return l.Select("", "") }
 // knows by tag, those of the index or manifest with the digest want, or both. Empty
 // is any.
 func (l *Layout) Select(tag string, want Digest) ([]*Image, error) {
+	l.json = maxAllJSON
 	images, err := l.selected(tag, want)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", l.path, err)
@@ -92,8 +93,13 @@ func noTag(tag string, tags []string) error {
 // Few is a list for messages, of which ten are enough.
 func Few(list []string) string {
 	const enough = 10
-	if n := len(list); n > enough {
-		return fmt.Sprintf("%s and %d more", strings.Join(list[:enough], ", "), n-enough)
+	n := len(list)
+	list = slices.Clone(list[:min(n, enough)])
+	for i := range list {
+		list[i] = clip(list[i])
+	}
+	if n > enough {
+		return fmt.Sprintf("%s and %d more", strings.Join(list, ", "), n-enough)
 	}
 	return strings.Join(list, ", ")
 }

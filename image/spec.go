@@ -81,10 +81,10 @@ func (d Digest) parse() (algorithm, encoded string, sum hash.Hash, err error) {
 	case "sha512":
 		sum = sha512.New()
 	default:
-		return "", "", nil, fmt.Errorf("digest %q is neither sha256 nor sha512", d)
+		return "", "", nil, fmt.Errorf("digest %q is neither sha256 nor sha512", clip(string(d)))
 	}
 	if len(encoded) != 2*sum.Size() || strings.Trim(encoded, "0123456789abcdef") != "" {
-		return "", "", nil, fmt.Errorf("digest %q is not %s: and %d hexadecimal digits", d, algorithm, 2*sum.Size())
+		return "", "", nil, fmt.Errorf("digest %q is not %s: and %d hexadecimal digits", clip(string(d)), algorithm, 2*sum.Size())
 	}
 	return algorithm, encoded, sum, nil
 }

@@ -44,7 +44,7 @@ func (t Target) String() string {
 
 // TargetOf reads a target out of annotations or labels.
 func TargetOf(m map[string]string) Target {
-	return Target{Board: m[KeyBoard], MCU: m[KeyMCU], Processor: m[KeyProcessor]}
+	return Target{Board: clip(m[KeyBoard]), MCU: clip(m[KeyMCU]), Processor: clip(m[KeyProcessor])}
 }
 
 // TargetOfEnv reads a target out of an environment, as KEY=VALUE strings. The last
@@ -54,14 +54,23 @@ func TargetOfEnv(env []string) Target {
 	for _, e := range env {
 		switch k, v, _ := strings.Cut(e, "="); k {
 		case EnvBoard:
-			t.Board = v
+			t.Board = clip(v)
 		case EnvMCU:
-			t.MCU = v
+			t.MCU = clip(v)
 		case EnvProcessor:
-			t.Processor = v
+			t.Processor = clip(v)
 		}
 	}
 	return t
+}
+
+// clip shortens what only a hostile image has, and what goes into messages.
+func clip(s string) string {
+	const enough = 200
+	if len(s) <= enough {
+		return s
+	}
+	return strings.ToValidUTF8(s[:enough], "") + "…"
 }
 
 // Or returns t with what it leaves open taken from other.

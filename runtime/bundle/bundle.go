@@ -178,6 +178,9 @@ func FromBundle(dir string, here Host) (*Firmware, error) {
 // with the processor that is free.
 func programOf(spec *specs.Spec, here Host) (image.Program, error) {
 	name := spec.Process.Args[0]
+	if len(name) > unix.PathMax {
+		return image.Program{}, fmt.Errorf("process.args of config.json starts with a path of more than %d bytes", unix.PathMax)
+	}
 	if !path.IsAbs(name) {
 		name = path.Join("/", spec.Process.Cwd, name)
 	}

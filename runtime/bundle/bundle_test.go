@@ -222,6 +222,7 @@ func TestFromBundle(t *testing.T) {
 		"socket":             {map[string]string{"config.json": config, "rootfs/fw.elf": "socket"}, "/fw.elf is not a regular file"},
 		"huge and sparse":    {map[string]string{"config.json": config, "rootfs/fw.elf": "sparse"}, "/fw.elf is larger than 268435456 bytes, the limit for firmware"},
 		"long name":          {map[string]string{"config.json": args(strings.Repeat("n", 256)), "rootfs/": ""}, "file name too long"},
+		"long path":          {map[string]string{"config.json": args(strings.Repeat("d/", 2049)), "rootfs/": ""}, "process.args of config.json starts with a path of more than 4096 bytes"},
 		"zero byte":          {map[string]string{"config.json": args("fw.elf\\u0000"), "rootfs/fw.elf": elf}, "invalid argument"},
 		"fifo":               {map[string]string{"config.json": config, "rootfs/fw.elf": "fifo"}, "/fw.elf is not a regular file"},
 		"folder":             {map[string]string{"config.json": config, "rootfs/fw.elf/": ""}, "/fw.elf is not a regular file"},
