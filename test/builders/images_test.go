@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,7 +80,11 @@ func (d *desk) takes(t *testing.T, path string, env []string, image string) {
 	if err := json.Unmarshal([]byte(said), &state); err != nil {
 		t.Fatalf("%s: %v", said, err)
 	}
-	if state.Status != "created" || state.Bundle != image || state.Annotations["board"] != "qemu-virt" || state.Annotations["remoteproc.name"] != "remoteproc0" {
+	bundle := image // of an engine: there is no path
+	if layout, ok := strings.CutPrefix(image, "oci:"); ok {
+		bundle, _, _ = strings.Cut(layout, ":")
+	}
+	if state.Status != "created" || state.Bundle != bundle || state.Annotations["board"] != "qemu-virt" || state.Annotations["remoteproc.name"] != "remoteproc0" {
 		t.Errorf("%s: %+v", image, state)
 	}
 	firmware, err := os.ReadFile(filepath.Join(d.dir, "sys/class/remoteproc/remoteproc0/firmware"))
@@ -147,6 +152,21 @@ func TestTaken(t *testing.T) {
 		path := bin + ":/usr/bin:/bin"
 		for _, image := range []string{"podman:hello", "podman:docker.io/library/hello:latest", "podman:packed"} {
 			d.takes(t, path, nil, image)
+		}
+		const zstd, skipped = "\x28\xb5\x2f\xfd", "\x50\x2a\x4d\x18" // a frame, and one to skip
+		for name, c := range map[string]struct{ format, begins, has string }{
+			"gzip": {"gzip", "\x1f\x8b", ""}, "zstd": {"zstd", zstd, ""}, "chunked": {"zstd:chunked", zstd, skipped},
+		} {
+			layout := filepath.Join(dir, name)
+			output(t, nil, bin+"/podman", "push", "--quiet", "--compression-format", c.format, "hello", "oci:"+layout+":v1")
+			d.takes(t, path, nil, "oci:"+layout+":v1")
+			blobs, err := filepath.Glob(layout + "/blobs/sha256/*")
+			if err != nil || !slices.ContainsFunc(blobs, func(b string) bool {
+				content := string(read(t, b))
+				return strings.HasPrefix(content, c.begins) && strings.Contains(content, c.has)
+			}) {
+				t.Errorf("%s: no layer of %q is so compressed, %v", c.format, blobs, err)
+			}
 		}
 		d.refuses(t, path, nil, "podman:"+noSuch, "podman save ", "(podman has docker.io/library/hello:latest, docker.io/library/packed:latest)")
 	})
