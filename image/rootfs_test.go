@@ -156,7 +156,7 @@ func TestRootFS(t *testing.T) {
 // sparse is a layer with a file a of which nothing is there, as GNU tar writes it
 // (--sparse-version=1.0). Package tar does not write such files: it is given the name
 // of another key, of which the letter is changed.
-func sparse(t *testing.T, size int) []byte {
+func sparse(t *testing.T, size int64) []byte {
 	t.Helper()
 	holes := fmt.Sprintf("1\n%d\n0\n", size)
 	var b bytes.Buffer
