@@ -45,7 +45,7 @@ func exportContainerd(ctx context.Context, name string, dst *file) error {
 		if err := dst.reset(); err != nil {
 			return err
 		}
-		err := run(ctx, dst, ctr(slices.Concat([]string{"export"}, platforms, []string{"-", name})...)...)
+		err := run(ctx, dst, saveSilence, ctr(slices.Concat([]string{"export"}, platforms, []string{"-", name})...)...)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

@@ -25,6 +25,10 @@ const (
 	maxList    = 256 << 10 // bytes of a list of images
 	// pipeDelay is how long what a command started may keep its output open.
 	pipeDelay = 2 * time.Second
+	// A command that says nothing for so long has an engine that hangs: one that lists,
+	// and one that saves, which may pack all before it writes.
+	listSilence = 10 * time.Second
+	saveSilence = 2 * time.Minute
 )
 
 // An engine is a command, and how it writes images and lists them.
@@ -40,11 +44,11 @@ func engines() []engine {
 	const names = "{{.Repository}}:{{.Tag}}"
 	return []engine{
 		{image.Docker, "docker", func(ctx context.Context, name string, dst *file) error {
-			return run(ctx, dst, "docker", "save", name)
+			return run(ctx, dst, saveSilence, "docker", "save", name)
 		}, []string{"docker", "images", "--format", names}},
 		{image.Containerd, "ctr", exportContainerd, nil}, // lists them anyway
 		{image.Podman, "podman", func(ctx context.Context, name string, dst *file) error {
-			return run(ctx, dst, "podman", "save", "--quiet", "--format", "oci-archive", name)
+			return run(ctx, dst, saveSilence, "podman", "save", "--quiet", "--format", "oci-archive", name)
 		}, []string{"podman", "images", "--format", names}},
 	}
 }
@@ -100,14 +104,15 @@ func (e engine) saveTo(ctx context.Context, name string, dst *file) error {
 		return err
 	}
 	err := e.save(ctx, name, dst)
-	if err == nil || ctx.Err() != nil || e.list == nil {
+	var said *saidError
+	if !errors.As(err, &said) || e.list == nil {
 		return err
 	}
-	var said *saidError
-	if names, listErr := list(ctx, e.list...); listErr == nil && errors.As(err, &said) {
-		return fmt.Errorf("%w (%s)", err, has(e.name, names))
+	names, listErr := list(ctx, e.list...)
+	if listErr != nil {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w (%s)", err, has(e.name, names))
 }
 
 // has says what images an engine has.
@@ -126,9 +131,9 @@ type saidError struct {
 
 func (e *saidError) Error() string { return strings.Join(e.command, " ") + ": " + e.reason }
 
-// run writes what a command prints. The words of args are its arguments as they are:
-// there is no shell.
-func run(ctx context.Context, dst io.Writer, args ...string) error {
+// run writes what a command prints, and ends it after a silence. The words of args are
+// its arguments as they are: there is no shell.
+func run(ctx context.Context, dst io.Writer, silence time.Duration, args ...string) error {
 	program, err := exec.LookPath(args[0])
 	if err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
@@ -136,9 +141,13 @@ func run(ctx context.Context, dst io.Writer, args ...string) error {
 		}
 		return err
 	}
+	patient, stop := context.WithCancel(ctx)
+	defer stop()
+	timer := time.AfterFunc(silence, stop)
+	defer timer.Stop()
 	var stderr tail
-	cmd := exec.CommandContext(ctx, program, args[1:]...)
-	out := noted{w: dst}
+	cmd := exec.CommandContext(patient, program, args[1:]...)
+	out := noted{w: dst, written: func() { timer.Reset(silence) }}
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	cmd.WaitDelay = pipeDelay
 	err = cmd.Run()
@@ -148,6 +157,8 @@ func run(ctx context.Context, dst io.Writer, args ...string) error {
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case patient.Err() != nil:
+		return fmt.Errorf("%s: no answer for %v", strings.Join(args, " "), silence)
 	case out.err != nil: // which is why it failed
 		return fmt.Errorf("%s: %w", strings.Join(args, " "), out.err)
 	case errors.As(err, &exit):
@@ -160,11 +171,13 @@ func run(ctx context.Context, dst io.Writer, args ...string) error {
 
 // noted keeps the error of writing.
 type noted struct {
-	w   io.Writer
-	err error
+	w       io.Writer
+	written func()
+	err     error
 }
 
 func (n *noted) Write(b []byte) (int, error) {
+	n.written()
 	written, err := n.w.Write(b)
 	if err != nil {
 		n.err = err
@@ -175,7 +188,7 @@ func (n *noted) Write(b []byte) (int, error) {
 // list is what a command prints, by lines.
 func list(ctx context.Context, args ...string) ([]string, error) {
 	out := limited{left: maxList}
-	if err := run(ctx, &out, args...); err != nil {
+	if err := run(ctx, &out, listSilence, args...); err != nil {
 		return nil, err
 	}
 	names := strings.Fields(out.b.String())

@@ -146,7 +146,7 @@ func TestLimit(t *testing.T) {
 	}
 	defer dst.Close()
 	dst.left = 1 << 20
-	err = run(t.Context(), dst, "docker", "save", "endless")
+	err = run(t.Context(), dst, time.Minute, "docker", "save", "endless")
 	var limit *image.LimitError
 	if !errors.As(err, &limit) || !strings.Contains(err.Error(), "docker save endless: more than 1073741824 bytes") {
 		t.Errorf("error %v", err)
@@ -166,6 +166,23 @@ func TestCancel(t *testing.T) {
 	before := time.Now()
 	if _, err := Save(ctx, "", "hello"); !errors.Is(err, context.DeadlineExceeded) || time.Since(before) > 10*time.Second {
 		t.Errorf("%v after %v", err, time.Since(before))
+	}
+}
+
+// TestSilence: a command may take long, but not say nothing for long.
+func TestSilence(t *testing.T) {
+	programs(t, map[string]string{"docker": `case $1 in
+hangs) exec /bin/sleep 100;;
+talks) for n in 1 2 3 4 5 6 7 8; do echo $n; /bin/sleep 0.25; done;;
+esac`})
+	const silence = 1500 * time.Millisecond
+	before := time.Now()
+	err := run(t.Context(), io.Discard, silence, "docker", "hangs")
+	if err == nil || err.Error() != "docker hangs: no answer for 1.5s" || time.Since(before) > 20*time.Second {
+		t.Errorf("%v after %v", err, time.Since(before))
+	}
+	if err := run(t.Context(), io.Discard, silence, "docker", "talks"); err != nil {
+		t.Error(err)
 	}
 }
 
