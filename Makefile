@@ -160,7 +160,7 @@ test-kernel-6.12: setup build $(TOOLS)/gotestsum ## The facts and scripts of tes
 fuzz: ## Fuzz each parser of foreign bytes for FUZZTIME (30s)
 	@for p in $$(grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ohE '^func Fuzz[A-Za-z]+' $$p/*_test.go | cut -d' ' -f2); do \
-			echo "==> $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) $$p; \
+			echo "==> $$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s $$p; \
 		done; \
 	done
 
