@@ -30,6 +30,8 @@ type desk struct {
 	w     *simulated
 	fw    string // a firmware file
 	cores [2]*sysfs.Core
+
+	cgroup string // of containers that have one
 	// booted says that a boot loader started the cores: what becomes of them is the
 	// test's to look at.
 	booted bool

@@ -20,7 +20,7 @@ import (
 // sites are the system calls before which a verb is killed: those that change
 // something outside of it, and those that stand between them.
 var sites = []string{
-	"openat", "newfstatat", "mkdirat", "write", "copy_file_range", "sendfile", "fsync", "renameat", "renameat2", "unlinkat", "linkat",
+	"openat", "newfstatat", "mkdirat", "write", "copy_file_range", "sendfile", "fsync", "renameat", "renameat2", "unlinkat", "linkat", "rmdir",
 	"flock", "getdents64", "memfd_create", "socket", "bind", "listen", "connect", "socketpair", "clone", "waitid",
 	"pidfd_open", "pidfd_send_signal", "ppoll", "exit_group",
 }
@@ -33,6 +33,12 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 	d := newDesk(t)
 	create := []string{"create", "--firmware", d.fw, "web"}
+	// a container with all that is made around a firmware
+	d.cgroup = d.ownCgroup() + "/web"
+	hooks := `[{"path": "/bin/true"}, {"path": "/bin/true"}]`
+	full := []string{"create", "--bundle", d.bundleWith(`"linux": {"cgroupsPath": "` + d.cgroup + `", "namespaces": [{"type": "uts"}]},
+		"hooks": {"prestart": ` + hooks + `, "createContainer": ` + hooks + `, "startContainer": ` + hooks + `, "poststart": ` + hooks + `, "poststop": ` + hooks + `}`), "web"}
+	runFull := func() int { d.must(full...); d.must("start", "web"); return d.state("web").PID }
 	points := 0
 	for _, c := range []struct {
 		name   string
@@ -45,6 +51,10 @@ func TestKilledAnywhere(t *testing.T) {
 		{"kill KILL", func() { d.run("web") }, []string{"kill", "web", "KILL"}},
 		{"delete", func() { pid := d.run("web"); d.must("kill", "web"); d.end(pid) }, []string{"delete", "web"}},
 		{"delete --force", func() { d.run("web") }, []string{"delete", "--force", "web"}},
+		{"create of a bundle", func() {}, full},
+		{"start of a bundle", func() { d.must(full...) }, []string{"start", "web"}},
+		{"delete of a bundle", func() { pid := runFull(); d.must("kill", "web"); d.end(pid) }, []string{"delete", "web"}},
+		{"delete --force of a bundle", func() { runFull() }, []string{"delete", "--force", "web"}},
 		{"list of an orphan", func() { pid := d.run("web"); _ = unix.Kill(pid, unix.SIGKILL); d.end(pid) }, []string{"list"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -233,6 +243,9 @@ func (d *desk) recover() {
 	d.must("delete", "--force", "next")
 	d.monitorsGone()
 	d.clean()
+	if left := cgroups(d.T, d.cgroup); d.cgroup != "" && len(left) > 0 {
+		d.Errorf("cgroups are left: %q", left)
+	}
 	if rest, _ := filepath.Glob(filepath.Join(d.w.dir, "run/hybrid/containers/@*")); len(rest) > 0 {
 		d.Errorf("left %q", rest)
 	}

@@ -29,7 +29,8 @@ func cgroups(t *testing.T, below string) []string {
 	return found
 }
 
-// own makes a cgroup path that nobody else has, and removes what engines would keep.
+// ownCgroup is a cgroup path that nobody else has, whose folders, which an engine would keep, are
+// removed with the test.
 func (d *desk) ownCgroup() string {
 	name := fmt.Sprintf("/hybrid-test-%d", os.Getpid())
 	d.Cleanup(func() {
