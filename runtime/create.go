@@ -75,6 +75,9 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	r.sweep()
 	m, err := r.machine()
 	if err != nil {
+		if o.Bundle != "" && bundle.IsLinux(o.Bundle) { // which needs no processor
+			err = ErrLinux
+		}
 		return err
 	}
 	fw, err := load(ctx, m, o)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/hybrid-containers/hybrid/runtime/delegate"
 )
 
 // Entry is a container in a list: its state, and when it was created.
@@ -17,7 +19,7 @@ type Entry struct {
 
 // List returns the containers of the root folder by ID. A folder that cannot be
 // read as a container is listed with an empty status: it is there, and delete
-// --force removes it.
+// --force removes it. Containers of another runtime with the same root are not listed.
 func (r *Runtime) List() ([]Entry, error) {
 	r.sweep()
 	entries, err := os.ReadDir(r.Root)
@@ -36,6 +38,8 @@ func (r *Runtime) List() ([]Entry, error) {
 		switch {
 		case errors.Is(err, ErrNotExist) && !exists(r.dir(e.Name())):
 			continue // deleted since the folder was read
+		case err != nil && delegate.Has(r.dir(e.Name())):
+			continue
 		case err != nil:
 			list = append(list, Entry{State: specs.State{ID: e.Name()}})
 		default:

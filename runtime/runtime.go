@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hybrid-containers/hybrid/runtime/bundle"
 	"github.com/hybrid-containers/hybrid/runtime/claim"
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
@@ -57,6 +58,9 @@ var (
 	ErrNotRunning = errors.New("container not running")
 )
 
+// ErrLinux reports a container that is one of Linux, and not ours.
+var ErrLinux = bundle.ErrLinux
+
 // ExistsError reports an ID that is taken.
 type ExistsError struct{ ID string }
 
@@ -88,6 +92,10 @@ const (
 	makingPrefix   = "@making-"
 	removingPrefix = "@removing-"
 )
+
+// Owns reports whether a folder of the root is a container of ours, and not one of
+// another runtime that has the same root.
+func (r *Runtime) Owns(id string) bool { return exists(filepath.Join(r.dir(id), recordFile)) }
 
 func (r *Runtime) dir(id string) string { return filepath.Join(r.Root, id) }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/hybrid-containers/hybrid/runtime"
 )
 
 // The command line is parsed by package flag, as runc's is below its library: cobra
@@ -67,6 +69,10 @@ func (a *app) run(args []string) error {
 		return usagef("unrecognized command %q", rest[0])
 	}
 	a.command += " " + v.name
+	at := len(args) - len(rest) // of the verb
+	if a.foreign(v.name, rest[1:]) {
+		return a.handOver(args, at)
+	}
 	own := newOptions()
 	v.declare(own)
 	a.options(own)
@@ -91,7 +97,11 @@ func (a *app) run(args []string) error {
 	case len(rest) > v.most && v.most >= 0:
 		return usagef("unexpected argument %q", rest[v.most])
 	}
-	return v.run(rest)
+	err = v.run(rest)
+	if errors.Is(err, runtime.ErrLinux) {
+		return a.handOver(args, at)
+	}
+	return err
 }
 
 func (a *app) find(name string) *verb {
@@ -105,12 +115,13 @@ func (a *app) find(name string) *verb {
 // options of all verbs, which may stand before and after the verb.
 func (a *app) options(o *options) {
 	if a.logFormat == "" {
-		a.logFormat, a.sysroot = "text", os.Getenv("HYBRID_SYSROOT")
+		a.logFormat, a.sysroot, a.delegate = "text", os.Getenv("HYBRID_SYSROOT"), os.Getenv("HYBRID_RUNTIME_DELEGATE")
 	}
 	o.string(&a.log, "log", "", "FILE", "File that errors are appended to")
 	o.string(&a.logFormat, "log-format", "", "FORMAT", "Format of --log: text or json [default: text]")
 	o.string(&a.root, "root", "", "DIR", "Folder of the containers' state [default: /run/hybrid/containers]")
 	o.string(&a.sysroot, "sysroot", "", "DIR", "Folder that holds /sys, /dev, /run and /lib/firmware [env: HYBRID_SYSROOT]")
+	o.string(&a.delegate, "runtime-delegate", "", "PROGRAM", "Runtime for Linux containers [default: runc or crun; env: HYBRID_RUNTIME_DELEGATE]")
 	o.bool(&a.systemd, "systemd-cgroup", "", "The bundle's cgroup is SLICE:PREFIX:NAME, where systemd would put it")
 	o.accept("debug", "")
 }

@@ -44,7 +44,8 @@ type app struct {
 	sysroot   string
 	log       string
 	logFormat string
-	systemd   bool // linux.cgroupsPath is one for systemd
+	delegate  string // runtime for Linux containers
+	systemd   bool   // linux.cgroupsPath is one for systemd
 }
 
 func (a *app) runtime() (*runtime.Runtime, error) {

@@ -143,6 +143,9 @@ func FromBundle(dir string, here Host) (*Firmware, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isLinux(dir, spec) {
+		return nil, fmt.Errorf("bundle %s: %w", dir, ErrLinux)
+	}
 	if err := checkVersion(spec.Version); err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}

@@ -26,6 +26,8 @@ type engine interface {
 	run(id, image string, o options) result
 	logs(t *testing.T, id string) string
 	state(t *testing.T, id string) state
+	// exec runs a program in a container, and returns its output.
+	exec(t *testing.T, id string, args ...string) string
 	// top are the processes of a container.
 	top(t *testing.T, id string) string
 	// memory is what statistics say that a container uses.
@@ -44,8 +46,7 @@ type engine interface {
 
 // options of run.
 type options struct {
-	restart bool     // on failure, for ever
-	command []string // instead of the image's
+	restart bool // on failure, for ever
 }
 
 type state struct {
@@ -111,10 +112,11 @@ func newDocker(t *testing.T, d *desk, dir, runtime string) engine {
 }
 
 // podman keeps its environment to itself, and forgets --runtime-flag when it cleans
-// up: its runtime is a script that says where the board is.
+// up: its runtime is a script that says where the board and runc are.
 func newPodman(t *testing.T, d *desk, dir, runtime string) engine {
 	script := filepath.Join(dir, "hybrid-runtime")
-	text := fmt.Sprintf("#!/bin/sh\nexec %s --sysroot %s \"$@\"\n", runtime, d.dir)
+	runc := filepath.Join(daemons.Dir(t), "runc/usr/sbin/runc")
+	text := fmt.Sprintf("#!/bin/sh\nexec %s --sysroot %s --runtime-delegate %s \"$@\"\n", runtime, d.dir, runc)
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,7 @@ func (e *docker) run(id, image string, o options) result {
 	if o.restart {
 		args = append(args, "--restart", "on-failure")
 	}
-	return e.try(append(append(args, image), o.command...)...)
+	return e.try(append(args, image)...)
 }
 
 func (e *docker) logs(t *testing.T, id string) string {
@@ -162,6 +164,11 @@ func (e *docker) state(t *testing.T, id string) state {
 	s := all[0].State
 	listed := strings.Contains(e.must(t, "ps", "--format", "{{.Names}} {{.Status}}"), id+" Up")
 	return state{s.Running && s.Status == "running" && listed, s.Pid}
+}
+
+func (e *docker) exec(t *testing.T, id string, args ...string) string {
+	t.Helper()
+	return e.must(t, append([]string{"exec", id}, args...)...)
 }
 
 func (e *docker) top(t *testing.T, id string) string { t.Helper(); return e.must(t, "top", id) }
@@ -220,7 +227,7 @@ func (e *ctr) run(id, image string, o options) result {
 	if o.restart {
 		args = append(args, "--label", "containerd.io/restart.status=running", "--label", "containerd.io/restart.loguri=file://"+e.log(id))
 	}
-	r := e.try(append(append(args, "docker.io/library/"+image, id), o.command...)...)
+	r := e.try(append(args, "docker.io/library/"+image, id)...)
 	if r.code != 0 {
 		e.try("containers", "rm", id) // what ctr leaves
 	}
@@ -258,6 +265,11 @@ func (e *ctr) state(t *testing.T, id string) state {
 		t.Fatal(err)
 	}
 	return state{f[2] == "RUNNING", pid}
+}
+
+func (e *ctr) exec(t *testing.T, id string, args ...string) string {
+	t.Helper()
+	return e.must(t, append([]string{"tasks", "exec", "--exec-id", "exec", "--fifo-dir", filepath.Join(e.dir, "fifo"), id}, args...)...)
 }
 
 func (e *ctr) top(t *testing.T, id string) string { t.Helper(); return e.must(t, "tasks", "ps", id) }

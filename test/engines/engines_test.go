@@ -21,6 +21,7 @@ const idPrefix = "hybrid-test-"
 const (
 	imageHello = "hello:1" // for the board
 	imageOther = "other:1" // for another one
+	imageLinux = "linux:1" // for Linux
 )
 
 // place is where a behaviour is shown.
@@ -106,6 +107,31 @@ var behaviours = []struct {
 		second := place{p.engine, p.d, p.id + "-second"}
 		second.refused(t, imageHello, "remote processor remoteproc0 (m4) is busy: container ")
 		p.runs(t, 0)
+		p.removeForce(t, p.id)
+	}},
+	{"a Linux container beside", func(t *testing.T, p place) {
+		p.up(t)
+		linux := place{p.engine, p.d, p.id + "-linux"}
+		t.Cleanup(func() { p.forget(linux.id) })
+		if r := p.engine.run(linux.id, imageLinux, options{}); r.code != 0 {
+			t.Fatalf("run: %+v", r)
+		}
+		eventually(t, func() error {
+			s := p.state(t, linux.id)
+			if line := processes(t)[s.pid]; !s.running || line != "/bin/busybox sleep 1000" {
+				return fmt.Errorf("the engine says %+v, which is %q", s, line)
+			}
+			return nil
+		})
+		if said := p.exec(t, linux.id, "/bin/busybox", "echo", "it answers"); strings.TrimSpace(said) != "it answers" {
+			t.Errorf("exec: %q", said)
+		}
+		p.runs(t, 0)
+		p.kill(t, linux.id)
+		if code := p.wait(t, linux.id); code != 137 {
+			t.Errorf("exit code %d of the Linux container", code)
+		}
+		p.remove(t, linux.id)
 		p.removeForce(t, p.id)
 	}},
 	{"another board is refused", func(t *testing.T, p place) {
@@ -238,9 +264,14 @@ func TestEngines(t *testing.T) {
 func images(t *testing.T) []string {
 	t.Helper()
 	dir := t.TempDir()
+	busybox, err := os.ReadFile(filepath.Join(daemons.Dir(t), "runc/bin/busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var made []string
 	for name, c := range map[string]content{
 		imageHello: {map[string][]byte{"fw.elf": firmware()}, []string{"fw.elf"}, []string{"HYBRID_BOARD=qemu-virt", "HYBRID_MCU=cortex-m4"}},
+		imageLinux: {map[string][]byte{"bin/busybox": busybox}, []string{"/bin/busybox", "sleep", "1000"}, nil},
 		imageOther: {map[string][]byte{"fw.elf": firmware()}, []string{"fw.elf"}, []string{"HYBRID_BOARD=imx8m-mini", "HYBRID_MCU=cortex-m4"}},
 	} {
 		file := filepath.Join(dir, strings.ReplaceAll(name, ":", "-")+".tar")

@@ -42,6 +42,7 @@ var rooms = map[string][]string{
 	"runtime/cgroup":     {},
 	"runtime/namespace":  {},
 	"runtime/hook":       {},
+	"runtime/delegate":   {},
 	"runtime/claim":      {"runtime/remoteproc", "firmware"},
 	"runtime/monitor":    {"runtime/remoteproc", "runtime/claim"},
 	"runtime/bundle":     {"board", "image", "firmware"},
