@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/test/daemons"
 )
@@ -24,6 +27,10 @@ type engine interface {
 	load(t *testing.T, archive string)
 	// run starts a container in the background.
 	run(id, image string, o options) result
+	// attached runs a container until it ends.
+	attached(id, image string) result
+	// pause tries to.
+	pause(id string) result
 	logs(t *testing.T, id string) string
 	state(t *testing.T, id string) state
 	// exec runs a program in a container, and returns its output.
@@ -46,7 +53,8 @@ type engine interface {
 
 // options of run.
 type options struct {
-	restart bool // on failure, for ever
+	restart  bool // on failure, for ever
+	terminal bool
 }
 
 type state struct {
@@ -137,8 +145,17 @@ func (e *docker) run(id, image string, o options) result {
 	if o.restart {
 		args = append(args, "--restart", "on-failure")
 	}
+	if o.terminal {
+		args = append(args, "--tty")
+	}
 	return e.try(append(args, image)...)
 }
+
+func (e *docker) attached(id, image string) result {
+	return e.try(append(append([]string{"run", "--name", id}, e.flags...), image)...)
+}
+
+func (e *docker) pause(id string) result { return e.try("pause", id) }
 
 func (e *docker) logs(t *testing.T, id string) string {
 	t.Helper()
@@ -219,10 +236,26 @@ func (e *ctr) load(t *testing.T, archive string) {
 	e.must(t, "images", "import", "--snapshotter", "native", archive)
 }
 
+// options of ctr for a container.
+func (e *ctr) options(id string) []string {
+	return []string{
+		"run", "--snapshotter", "native", "--runtime", "io.containerd.runc.v2", "--runc-binary", e.runtime,
+		"--runc-root", filepath.Join(e.dir, "runc"), "--cgroup", "/" + idPrefix + "ctr/" + id,
+	}
+}
+
+func (e *ctr) attached(id, image string) result {
+	return e.try(append(e.options(id), "--fifo-dir", filepath.Join(e.dir, "fifo"), "docker.io/library/"+image, id)...)
+}
+
+func (e *ctr) pause(id string) result { return e.try("tasks", "pause", id) }
+
 func (e *ctr) run(id, image string, o options) result {
-	args := []string{
-		"run", "--detach", "--snapshotter", "native", "--runtime", "io.containerd.runc.v2", "--runc-binary", e.runtime,
-		"--runc-root", filepath.Join(e.dir, "runc"), "--log-uri", "file://" + e.log(id), "--cgroup", "/" + idPrefix + "ctr/" + id,
+	args := append(e.options(id), "--detach", "--log-uri", "file://"+e.log(id))
+	if o.terminal {
+		// it wants to be on a terminal itself
+		args = append(e.options(id), "--tty", "--fifo-dir", filepath.Join(e.dir, "fifo"))
+		return e.onTerminal(e.log(id), append(args, "docker.io/library/"+image, id))
 	}
 	if o.restart {
 		args = append(args, "--label", "containerd.io/restart.status=running", "--label", "containerd.io/restart.loguri=file://"+e.log(id))
@@ -232,6 +265,44 @@ func (e *ctr) run(id, image string, o options) result {
 		e.try("containers", "rm", id) // what ctr leaves
 	}
 	return r
+}
+
+// onTerminal starts the client on a terminal of its own, whose output goes into a file.
+func (e *ctr) onTerminal(file string, args []string) result {
+	fail := func(err error) result { return result{-1, "", err.Error()} }
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		return fail(err)
+	}
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return fail(err)
+	}
+	defer slave.Close()
+	log, err := os.Create(file)
+	if err != nil {
+		return fail(err)
+	}
+	cmd := exec.Command(e.args[0], append(e.args[1:len(e.args):len(e.args)], args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		return fail(err)
+	}
+	go func() {
+		_, _ = io.Copy(log, master) // it ends with the client
+		_ = cmd.Wait()
+		_ = log.Close()
+		_ = master.Close()
+	}()
+	return result{}
 }
 
 func (e *ctr) logs(t *testing.T, id string) string {

@@ -65,6 +65,43 @@ var behaviours = []struct {
 		}
 		p.remove(t, p.id)
 	}},
+	{"run in the foreground", func(t *testing.T, p place) {
+		ended := make(chan result)
+		go func() { ended <- p.attached(p.id, imageHello) }()
+		eventually(t, func() error {
+			if state := p.d.state(); state != "running" {
+				return fmt.Errorf("the processor is %s", state)
+			}
+			return nil
+		})
+		if err := p.d.server.Core(0).Trace("more\n"); err != nil {
+			t.Error(err)
+		}
+		p.d.crash()
+		if r := <-ended; r.code != 139 || r.out != greeting+"\nmore\n" || !strings.HasPrefix(r.err, "hybrid: the firmware crashed") {
+			t.Errorf("%+v", r)
+		}
+		p.forget(p.id)
+	}},
+	{"run on a terminal", func(t *testing.T, p place) {
+		p.upWith(t, options{terminal: true})
+		p.stop(t, p.id)
+		eventually(t, func() error {
+			if s := p.state(t, p.id); s.running {
+				return fmt.Errorf("the engine says %+v", s)
+			}
+			return nil
+		})
+		p.forget(p.id)
+	}},
+	{"pause is refused", func(t *testing.T, p place) {
+		p.up(t)
+		if r := p.pause(p.id); r.code == 0 || !strings.Contains(r.err, "pause is not possible: ") {
+			t.Errorf("%+v", r)
+		}
+		p.runs(t, 0)
+		p.removeForce(t, p.id)
+	}},
 	{"start after stop", func(t *testing.T, p place) {
 		p.up(t)
 		p.stop(t, p.id)
