@@ -106,7 +106,7 @@ test-engines: setup build engines $(TOOLS)/gotestsum ## Tests of the runtime und
 
 # What the tests start is pinned in tools/engines; nothing of it is installed, so that
 # nothing starts by itself.
-BUILT := buildkitd containerd ctr dockerd
+BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd
 .PHONY: engines
 engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc ## Build or fetch the engines of the tests (once, some minutes)
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
@@ -114,6 +114,7 @@ engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/debian/usr/sbin/docker
 ENGINE_buildkitd := buildkit github.com/moby/buildkit cmd/buildkitd version.Version
 ENGINE_buildctl := buildkit github.com/moby/buildkit cmd/buildctl version.Version
 ENGINE_containerd := buildkit github.com/containerd/containerd/v2 cmd/containerd version.Version
+ENGINE_containerd-shim-runc-v2 := buildkit github.com/containerd/containerd/v2 cmd/containerd-shim-runc-v2 version.Version
 ENGINE_ctr := buildkit github.com/containerd/containerd/v2 cmd/ctr version.Version
 ENGINE_dockerd := docker github.com/moby/moby/v2 cmd/dockerd dockerversion.Version
 

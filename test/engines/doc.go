@@ -2,6 +2,7 @@
 // the stock runc shim, Docker, and podman, each of which takes hybrid-runtime for
 // runc. One table of behaviours is wanted from each.
 //
-// The engines are Debian's (make engines), started by the tests on sockets and in
-// folders of their own; the board is simulated. They need root, and leave nothing.
+// The engines are Debian's, and newer ones that are built (make engines), started by
+// the tests on sockets and in folders of their own; the board is simulated. They need
+// root, and leave nothing.
 package engines

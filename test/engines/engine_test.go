@@ -109,12 +109,23 @@ type docker struct {
 }
 
 func newDocker(t *testing.T, d *desk, dir, runtime string) engine {
-	with := filepath.Join(daemons.Dir(t), "runc/usr/bin") + ":" + filepath.Join(daemons.Dir(t), "runc/usr/sbin") + ":" + filepath.Join(daemons.Dir(t), "debian/usr/bin")
-	address := daemons.Docker(t, dir, "debian/usr/sbin/dockerd", with, map[string]any{
+	return startDocker(t, d, dir, runtime, "debian/usr/sbin/dockerd", "")
+}
+
+// newDocker29 is the newer Docker, on the newer containerd, with the client of the
+// older.
+func newDocker29(t *testing.T, d *desk, dir, runtime string) engine {
+	return startDocker(t, d, dir, runtime, "dockerd", daemons.Dir(t)+":", "DOCKER_API_VERSION=1.44")
+}
+
+func startDocker(t *testing.T, d *desk, dir, runtime, dockerd, with string, env ...string) engine {
+	engines := daemons.Dir(t)
+	with += engines + "/runc/usr/bin:" + engines + "/runc/usr/sbin:" + engines + "/debian/usr/bin"
+	address := daemons.Docker(t, dir, dockerd, with, map[string]any{
 		"runtimes": map[string]any{"hybrid": map[string]any{"path": runtime}}, "bridge": "none",
 	}, "HYBRID_SYSROOT="+d.dir)
 	return &docker{
-		client{args: []string{filepath.Join(daemons.Dir(t), "debian/usr/bin/docker"), "--host", address}, env: []string{"DOCKER_CONFIG=" + dir + "/client"}},
+		client{args: []string{filepath.Join(engines, "debian/usr/bin/docker"), "--host", address}, env: append(env, "DOCKER_CONFIG="+dir+"/client")},
 		[]string{"--runtime", "hybrid", "--network", "none"},
 	}
 }
@@ -220,20 +231,30 @@ type ctr struct {
 	client
 	runtime string
 	dir     string
+	loading []string // options of import
 }
 
 func newContainerd(t *testing.T, d *desk, dir, runtime string) engine {
-	from := filepath.Join(daemons.Dir(t), "runc/usr/bin")
-	address := daemons.Containerd(t, dir, "runc/usr/bin/containerd", 2, "[plugins.\"io.containerd.internal.v1.restart\"]\n  interval = \"1s\"\n",
-		"PATH="+from+":"+filepath.Join(daemons.Dir(t), "runc/usr/sbin")+":"+os.Getenv("PATH"), "HYBRID_SYSROOT="+d.dir)
-	return &ctr{client{args: []string{from + "/ctr", "--address", address}}, runtime, dir}
+	return startContainerd(t, d, dir, runtime, "runc/usr/bin", 2)
+}
+
+// newContainerd2 is the newer containerd, with its own shim.
+func newContainerd2(t *testing.T, d *desk, dir, runtime string) engine {
+	return startContainerd(t, d, dir, runtime, ".", 3, "--local") // else it unpacks with its own snapshotter
+}
+
+func startContainerd(t *testing.T, d *desk, dir, runtime, from string, version int, load ...string) engine {
+	engines := daemons.Dir(t)
+	address := daemons.Containerd(t, dir, from+"/containerd", version, "[plugins.\"io.containerd.internal.v1.restart\"]\n  interval = \"1s\"\n",
+		"PATH="+filepath.Join(engines, from)+":"+engines+"/runc/usr/sbin:"+os.Getenv("PATH"), "HYBRID_SYSROOT="+d.dir)
+	return &ctr{client{args: []string{filepath.Join(engines, from, "ctr"), "--address", address}}, runtime, dir, load}
 }
 
 func (e *ctr) log(id string) string { return filepath.Join(e.dir, id+".log") }
 
 func (e *ctr) load(t *testing.T, archive string) {
 	t.Helper()
-	e.must(t, "images", "import", "--snapshotter", "native", archive)
+	e.must(t, append(append([]string{"images", "import", "--snapshotter", "native"}, e.loading...), archive)...)
 }
 
 // options of ctr for a container.

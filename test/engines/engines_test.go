@@ -29,6 +29,8 @@ type place struct {
 	engine
 	d  *desk
 	id string // of the container
+	// runc is what runc says of the engine's Linux containers, if it is too old for them
+	runc string
 }
 
 // behaviours are what is wanted of each engine.
@@ -78,7 +80,7 @@ var behaviours = []struct {
 			t.Error(err)
 		}
 		p.d.crash()
-		if r := <-ended; r.code != 139 || r.out != greeting+"\nmore\n" || !strings.HasPrefix(r.err, "hybrid: the firmware crashed") {
+		if r := <-ended; r.code != 139 || r.out != greeting+"\nmore\n" || !strings.Contains(r.err, "hybrid: the firmware crashed") {
 			t.Errorf("%+v", r)
 		}
 		p.forget(p.id)
@@ -141,15 +143,20 @@ var behaviours = []struct {
 	}},
 	{"a busy processor is refused", func(t *testing.T, p place) {
 		p.up(t)
-		second := place{p.engine, p.d, p.id + "-second"}
+		second := place{p.engine, p.d, p.id + "-second", ""}
 		second.refused(t, imageHello, "remote processor remoteproc0 (m4) is busy: container ")
 		p.runs(t, 0)
 		p.removeForce(t, p.id)
 	}},
 	{"a Linux container beside", func(t *testing.T, p place) {
 		p.up(t)
-		linux := place{p.engine, p.d, p.id + "-linux"}
+		linux := place{p.engine, p.d, p.id + "-linux", ""}
 		t.Cleanup(func() { p.forget(linux.id) })
+		if p.runc != "" {
+			linux.refused(t, imageLinux, p.runc)
+			p.removeForce(t, p.id)
+			return
+		}
 		if r := p.engine.run(linux.id, imageLinux, options{}); r.code != 0 {
 			t.Fatalf("run: %+v", r)
 		}
@@ -247,7 +254,14 @@ func TestEngines(t *testing.T) {
 	engines := []struct {
 		name  string
 		start func(t *testing.T, d *desk, dir, runtime string) engine
-	}{{"containerd", newContainerd}, {"Docker", newDocker}, {"podman", newPodman}}
+		runc  string
+	}{
+		{"containerd", newContainerd, ""},
+		{"containerd 2", newContainerd2, ""},
+		{"Docker", newDocker, ""},
+		{"Docker 29", newDocker29, `runc create failed: namespace {"time" ""} does not exist`},
+		{"podman", newPodman, ""},
+	}
 	for _, e := range engines {
 		took[e.name] = map[string]string{}
 		t.Run(e.name, func(t *testing.T) {
@@ -265,7 +279,7 @@ func TestEngines(t *testing.T) {
 			for n, b := range behaviours {
 				took[e.name][b.name] = "FAILED"
 				ok := t.Run(b.name, func(t *testing.T) {
-					p := place{running, d, fmt.Sprint(idPrefix, n)}
+					p := place{running, d, fmt.Sprint(idPrefix, n), e.runc}
 					t.Cleanup(func() { p.forget(p.id) })
 					began := time.Now()
 					b.show(t, p)
