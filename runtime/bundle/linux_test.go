@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
@@ -106,4 +107,17 @@ func TestIsLinux(t *testing.T) {
 	if IsLinux(t.TempDir()) {
 		t.Error("a folder without config.json is Linux's")
 	}
+}
+
+// Whatever a program holds, it is looked at without harm, and what is cut off never
+// says more than the whole.
+func FuzzRunsOnLinux(f *testing.F) {
+	f.Add([]byte("#!"))
+	f.Add(program(elf.ELFCLASS32, binary.LittleEndian, elf.EM_ARM, elf.PT_LOAD, elf.PT_INTERP))
+	f.Add(program(elf.ELFCLASS64, binary.BigEndian, elf.EM_PPC64, elf.PT_NOTE, elf.PT_TLS))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if !runsOnLinux(bytes.NewReader(b)) && runsOnLinux(bytes.NewReader(b[:len(b)/2])) {
+			t.Error("half of it runs on Linux")
+		}
+	})
 }

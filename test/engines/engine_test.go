@@ -122,11 +122,11 @@ func startDocker(t *testing.T, d *desk, dir, runtime, dockerd, with string, env 
 	engines := daemons.Dir(t)
 	with += engines + "/runc/usr/bin:" + engines + "/runc/usr/sbin:" + engines + "/debian/usr/bin"
 	address := daemons.Docker(t, dir, dockerd, with, map[string]any{
-		"runtimes": map[string]any{"hybrid": map[string]any{"path": runtime}}, "bridge": "none",
+		"runtimes": map[string]any{"hybrid": map[string]any{"path": runtime}},
 	}, "HYBRID_SYSROOT="+d.dir)
 	return &docker{
 		client{args: []string{filepath.Join(engines, "debian/usr/bin/docker"), "--host", address}, env: append(env, "DOCKER_CONFIG="+dir+"/client")},
-		[]string{"--runtime", "hybrid", "--network", "none"},
+		[]string{"--runtime", "hybrid"},
 	}
 }
 

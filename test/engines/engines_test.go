@@ -30,7 +30,8 @@ type place struct {
 	d  *desk
 	id string // of the container
 	// runc is what runc says of the engine's Linux containers, if it is too old for them
-	runc string
+	runc   string
+	bridge bool // the engine gives it a network device
 }
 
 // behaviours are what is wanted of each engine.
@@ -40,6 +41,20 @@ var behaviours = []struct {
 }{
 	{"run, inspect, logs", func(t *testing.T, p place) {
 		p.up(t)
+		p.removeForce(t, p.id)
+	}},
+	{"a network of its own", func(t *testing.T, p place) {
+		pid := p.up(t)
+		own, err := os.Readlink("/proc/self/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil || its == own {
+			t.Errorf("network %s, %v, ours is %s", its, err, own)
+		}
+		if devices, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid)); err != nil || strings.Contains(string(devices), " eth0:") != p.bridge {
+			t.Errorf("%v: devices\n%s\nwant one on the engine's bridge: %v", err, devices, p.bridge)
+		}
 		p.removeForce(t, p.id)
 	}},
 	{"stop is exit code 0, at once", func(t *testing.T, p place) {
@@ -143,14 +158,14 @@ var behaviours = []struct {
 	}},
 	{"a busy processor is refused", func(t *testing.T, p place) {
 		p.up(t)
-		second := place{p.engine, p.d, p.id + "-second", ""}
+		second := place{p.engine, p.d, p.id + "-second", "", p.bridge}
 		second.refused(t, imageHello, "remote processor remoteproc0 (m4) is busy: container ")
 		p.runs(t, 0)
 		p.removeForce(t, p.id)
 	}},
 	{"a Linux container beside", func(t *testing.T, p place) {
 		p.up(t)
-		linux := place{p.engine, p.d, p.id + "-linux", ""}
+		linux := place{p.engine, p.d, p.id + "-linux", "", p.bridge}
 		t.Cleanup(func() { p.forget(linux.id) })
 		if p.runc != "" {
 			linux.refused(t, imageLinux, p.runc)
@@ -252,15 +267,16 @@ func TestEngines(t *testing.T) {
 	images := images(t)
 	took := map[string]map[string]string{}
 	engines := []struct {
-		name  string
-		start func(t *testing.T, d *desk, dir, runtime string) engine
-		runc  string
+		name   string
+		start  func(t *testing.T, d *desk, dir, runtime string) engine
+		runc   string
+		bridge bool
 	}{
-		{"containerd", newContainerd, ""},
-		{"containerd 2", newContainerd2, ""},
-		{"Docker", newDocker, ""},
-		{"Docker 29", newDocker29, `runc create failed: namespace {"time" ""} does not exist`},
-		{"podman", newPodman, ""},
+		{"containerd", newContainerd, "", false},
+		{"containerd 2", newContainerd2, "", false},
+		{"Docker", newDocker, "", true},
+		{"Docker 29", newDocker29, `runc create failed: namespace {"time" ""} does not exist`, true},
+		{"podman", newPodman, "", false},
 	}
 	for _, e := range engines {
 		took[e.name] = map[string]string{}
@@ -277,9 +293,8 @@ func TestEngines(t *testing.T) {
 				running.load(t, i)
 			}
 			for n, b := range behaviours {
-				took[e.name][b.name] = "FAILED"
 				ok := t.Run(b.name, func(t *testing.T) {
-					p := place{running, d, fmt.Sprint(idPrefix, n), e.runc}
+					p := place{running, d, fmt.Sprint(idPrefix, n), e.runc, e.bridge}
 					t.Cleanup(func() { p.forget(p.id) })
 					began := time.Now()
 					b.show(t, p)
