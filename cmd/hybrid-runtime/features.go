@@ -21,8 +21,10 @@ func (a *app) features() *verb {
 			return e.Encode(features.Features{
 				OCIVersionMin: "1.0.0",
 				OCIVersionMax: specs.Version,
+				Hooks:         []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 				MountOptions:  []string{}, // nothing is mounted for a firmware
 				Linux: &features.Linux{
+					Namespaces:   []string{"cgroup", "ipc", "mount", "network", "pid", "time", "uts"}, // user is refused
 					Capabilities: []string{},
 					Seccomp:      &features.Seccomp{Enabled: &no},
 					Apparmor:     &features.Apparmor{Enabled: &no},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,9 @@ func TestFeatures(t *testing.T) {
 	var f features.Features
 	if err != nil || json.Unmarshal([]byte(out), &f) != nil || f.OCIVersionMin != "1.0.0" || f.OCIVersionMax != specs.Version {
 		t.Errorf("%v, %s", err, out)
+	}
+	if len(f.Hooks) != 6 || f.Linux == nil || !slices.Contains(f.Linux.Namespaces, "network") || slices.Contains(f.Linux.Namespaces, "user") {
+		t.Errorf("hooks %q, %+v", f.Hooks, f.Linux)
 	}
 }
 
