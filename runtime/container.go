@@ -126,24 +126,64 @@ func (c *container) derive(host remoteproc.Host) {
 // stopFile marks a container that was asked to stop: who deletes it waits for its end.
 const stopFile = "stop"
 
+// makingTimeout is how long another command may hold a folder that is being made,
+// before it is taken for a container that somebody else creates.
+const makingTimeout = 2 * time.Second
+
 // newFolder makes the folder of a container under a name that is not visible yet,
-// locked until the file is closed.
-func (r *Runtime) newFolder() (dir string, lock *os.File, err error) {
+// locked until the file is closed. The name is the ID's: of two who create the same
+// container at once, one gets no further than this.
+func (r *Runtime) newFolder(id string) (dir string, lock *os.File, err error) {
 	if err := os.MkdirAll(r.Root, 0o700); err != nil {
 		return "", nil, err
 	}
-	for {
-		if dir, err = os.MkdirTemp(r.Root, makingPrefix); err != nil {
+	dir = r.dir(makingPrefix + id)
+	for deadline := time.Now().Add(makingTimeout); ; {
+		err := os.Mkdir(dir, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			err = r.takeOver(dir)
+			if errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(deadline) {
+				time.Sleep(5 * time.Millisecond) // a sweep may have it, for a moment
+				continue
+			}
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				err = &ExistsError{id}
+			}
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
 			return "", nil, err
 		}
-		if lock, err = lockFolder(dir, unix.LOCK_NB); err == nil {
-			return dir, lock, nil
+		lock, err = lockFolder(dir, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // another command took it for one that was left behind, in the moment before the lock
 		}
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
+		if err == nil && exists(r.dir(id)) { // made visible since it was looked for
+			_ = os.Remove(dir)
+			lock.Close()
+			err = &ExistsError{id}
+		}
+		if err != nil {
 			return "", nil, err
 		}
-		// another command took it for one that was left behind, in the moment before the lock
+		return dir, lock, nil
 	}
+}
+
+// takeOver removes a folder that a killed command left half made. If one is at work in
+// it the error wraps EWOULDBLOCK.
+func (r *Runtime) takeOver(dir string) error {
+	lock, err := lockFolder(dir, unix.LOCK_NB)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return r.dispose(dir, cgroupTimeout)
 }
 
 // lockFolder takes the lock of a folder; with how LOCK_NB the error is EWOULDBLOCK

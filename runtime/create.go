@@ -178,7 +178,7 @@ type newborn struct {
 // spawn makes the folder and starts the monitor in its surroundings.
 func (r *Runtime) spawn(ctx context.Context, owned *claim.Claim, config monitor.Config, rec record, around *surroundings) (_ *newborn, err error) {
 	n := &newborn{r: r}
-	if n.dir, n.lock, err = r.newFolder(); err != nil {
+	if n.dir, n.lock, err = r.newFolder(rec.ID); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -223,7 +223,7 @@ func TestNoRoot(t *testing.T) {
 // What killed commands left is swept; what others are making is not.
 func TestSweep(t *testing.T) {
 	r := newRuntime(t)
-	dir, lock, err := r.newFolder()
+	dir, lock, err := r.newFolder("web")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,10 +242,40 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// Of two who create a container of one ID, one gets no further than its folder; what a
+// killed one left is taken over.
+func TestNewFolder(t *testing.T) {
+	r := newRuntime(t)
+	const refusal = "container with id exists: web (hybrid-runtime delete web)"
+	put(t, r, makingPrefix+"web", "{")
+	dir, lock, err := r.newFolder("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("it holds %v, %v", entries, err)
+	}
+	if _, _, err := r.newFolder("web"); err == nil || err.Error() != refusal {
+		t.Errorf("a second one: %v", err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() {
+		if err := r.show(dir, "web"); err != nil {
+			t.Error(err)
+		}
+		lock.Close()
+	})
+	if _, _, err := r.newFolder("web"); err == nil || err.Error() != refusal {
+		t.Errorf("a third one, as the first becomes visible: %v", err)
+	}
+	if exists(r.dir(makingPrefix + "web")) {
+		t.Error("the third one left its folder")
+	}
+}
+
 func TestShow(t *testing.T) {
 	r := newRuntime(t)
 	put(t, r, "web", stopped(t, "web"))
-	dir, lock, err := r.newFolder()
+	dir, lock, err := r.newFolder("web2")
 	if err != nil {
 		t.Fatal(err)
 	}
