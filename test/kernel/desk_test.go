@@ -111,7 +111,7 @@ func (d *desk) refused(says string, args ...string) {
 
 // status is the answer of state.
 type status struct {
-	Status      string
+	ID, Status  string
 	PID         int
 	Annotations map[string]string
 }

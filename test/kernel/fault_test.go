@@ -136,7 +136,10 @@ func TestMonitorKilledAnywhere(t *testing.T) {
 		{"start", func() int { d.must("create", "--firmware", d.fw, "web"); return d.state("web").PID }, func() { d.try("start", "web") }},
 		{"stop", func() int { return d.run("web") }, func() { d.try("kill", "web") }},
 		{"kill", func() int { return d.run("web") }, func() { d.try("kill", "web", "KILL") }},
-		{"crash", func() int { d.must("run", "-d", "--coredump", d.w.dir+"/dumps", "-f", d.fw, "web"); return d.state("web").PID }, func() { d.cores[0].Crash(1) }},
+		{"crash", func() int {
+			d.must("run", "-d", "--coredump", d.w.dir+"/dumps", "-f", d.fw, "web")
+			return d.state("web").PID
+		}, func() { d.cores[0].Crash(1) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := *d
@@ -149,7 +152,15 @@ func TestMonitorKilledAnywhere(t *testing.T) {
 					if killed {
 						hit++
 					}
-					d.recover()
+					list := d.must("list", "--format", "json")
+					if strings.Contains(list, `"status":""`) {
+						d.Errorf("the container is half there: %s", list)
+					}
+					d.must("delete", "--force", "web")
+					d.clean()
+					if !killed {
+						d.recover() // and the next container runs
+					}
 					if t.Failed() {
 						t.Fatalf("after a kill at %s %d", site, n)
 					}
@@ -173,12 +184,22 @@ func TestMonitorKilledAnywhere(t *testing.T) {
 func (d *desk) monitorKilledAt(pid int, site string, n int, act func(), ends bool) bool {
 	d.Helper()
 	trace := filepath.Join(d.TempDir(), "trace")
-	strace := exec.Command("strace", "-f", "-qq", "-o", trace, "-e", "trace="+site, "-e", "signal=none",
-		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", site, n), "-p", fmt.Sprint(pid))
-	if err := strace.Start(); err != nil {
-		d.Fatal(err)
+	var strace *exec.Cmd
+	for try := 0; ; try++ { // a thread that is made while strace attaches may escape it
+		strace = exec.Command("strace", "-f", "-qq", "-o", trace, "-e", "trace="+site, "-e", "signal=none",
+			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", site, n), "-p", fmt.Sprint(pid))
+		if err := strace.Start(); err != nil {
+			d.Fatal(err)
+		}
+		if held := waitFor(3*time.Second, func() bool { return traced(pid) }); held {
+			break
+		}
+		_ = strace.Process.Kill()
+		_ = strace.Wait()
+		if try == 5 {
+			d.Fatalf("strace does not hold all threads of process %d: %s", pid, threadsOf(pid))
+		}
 	}
-	d.eventually("strace holds all threads", func() bool { return traced(pid) })
 	act()
 	if ends {
 		d.eventually("the monitor has ended", func() bool { return !slices.Contains(monitors(), pid) })
@@ -197,6 +218,30 @@ func (d *desk) monitorKilledAt(pid int, site string, n int, act func(), ends boo
 	}
 	for _, c := range calls {
 		if c >= n {
+			return true
+		}
+	}
+	return false
+}
+
+// threadsOf says what the threads of a process do.
+func threadsOf(pid int) string {
+	var b strings.Builder
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, t := range threads {
+		status, _ := os.ReadFile(t)
+		for line := range strings.Lines(string(status)) {
+			if strings.HasPrefix(line, "State:") || strings.HasPrefix(line, "TracerPid:") || strings.HasPrefix(line, "Pid:") {
+				b.WriteString(strings.TrimSpace(line) + "; ")
+			}
+		}
+	}
+	return b.String()
+}
+
+func waitFor(timeout time.Duration, f func() bool) bool {
+	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if f() {
 			return true
 		}
 	}
