@@ -162,6 +162,14 @@ func (b *Bridge) step(ctx context.Context, now time.Time) (active bool, err erro
 			active = true
 			b.hold()
 		}
+		b.answer()
+	}
+	if allowed && !b.running && !b.shutdown.IsZero() {
+		// Linux has asked for the end of what we were too slow to release, or of what ran
+		// before: in either case nothing runs, and the next firmware must not be told
+		active = true
+		b.answer()
+		b.stopping = now
 	}
 	if allowed && !b.running && now.Sub(b.stopping) > stopGrace {
 		active = true
@@ -194,11 +202,18 @@ func (b *Bridge) step(ctx context.Context, now time.Time) (active bool, err erro
 	return active || moved || changed, err
 }
 
-// hold stops the core and forgets what it was about to do.
+// hold stops the core.
 func (b *Bridge) hold() {
 	b.core.Reset()
 	b.running = false
-	b.shutdown = time.Time{}
+}
+
+// answer gives Linux the answer of a core that executes nothing to its request to stop,
+// if there is one.
+func (b *Bridge) answer() {
+	if !b.shutdown.IsZero() {
+		b.finishShutdown()
+	}
 }
 
 // mailbox applies what either side has written, and reports whether anything was.

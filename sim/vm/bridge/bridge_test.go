@@ -203,6 +203,47 @@ func TestShutdown(t *testing.T) {
 	c.expect(t, "once")
 }
 
+// TestShutdownBesideReset has a request to stop wait while the bridge looks seldom: the
+// next firmware must not find it.
+func TestShutdownBesideReset(t *testing.T) {
+	const linux = regMailbox
+	start := func() *chip {
+		c := newChip(t)
+		c.store(regPDDS, 0)
+		c.expect(t, "start", "release")
+		return c
+	}
+	occupied := func(c *chip) bool { return c.load(linux+mailboxSR)&chShutdown != 0 }
+
+	c := start()
+	c.store(regReset, 1)
+	c.store(linux+mailboxSCR, chShutdown<<16)
+	c.expect(t, "a late look at a restart, and the stop after it", "reset")
+	if !occupied(c) {
+		t.Fatal("no request")
+	}
+	c.expect(t, "answered", "reset")
+	if occupied(c) {
+		t.Error("the request is still there")
+	}
+	for range stopGrace.Milliseconds() {
+		c.expect(t, "time for the reset of that stop")
+	}
+	c.expect(t, "it did not come: the restart", "release")
+
+	c = start()
+	c.store(linux+mailboxSCR, chShutdown<<16)
+	c.expect(t, "a request")
+	c.store(regReset, 1)
+	c.store(regPDDS, 1)
+	c.expect(t, "a stop that did not wait for the answer", "reset", "reset")
+	if occupied(c) {
+		t.Error("the request is still there")
+	}
+	c.store(regPDDS, 0)
+	c.expect(t, "start", "release")
+}
+
 // firmwareAt is an ELF file with one segment, 16 bytes of which the first four are in
 // the file, and a resource table there.
 func firmwareAt(t testing.TB, addr uint32, section string) []byte {
