@@ -1,6 +1,7 @@
 package kmsg
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ type step struct {
 func TestRing(t *testing.T) {
 	r := ring{limit: 40} // four records of ten bytes
 	early := r.open()
-	if _, err := r.read(early, 0, 4096); err != unix.EAGAIN || r.events(early) != 0 {
+	if _, err := r.read(early, 0, 4096); !errors.Is(err, unix.EAGAIN) || r.events(early) != 0 {
 		t.Errorf("an empty log: %v", err)
 	}
 	for i := range 6 {
@@ -52,7 +53,7 @@ func TestRing(t *testing.T) {
 				size = 4096
 			}
 			b, err := r.read(c.reader, s.offset, size)
-			if err != s.err || err == nil && !strings.HasSuffix(string(b), ";"+s.want+"\n") {
+			if !errors.Is(err, s.err) || err == nil && !strings.HasSuffix(string(b), ";"+s.want+"\n") {
 				t.Errorf("%s, read %d at %d: %q, %v", name, i, s.offset, b, err)
 			}
 			if e := r.events(c.reader); e != s.events {

@@ -140,7 +140,7 @@ func wakes(t *testing.T, w *world) {
 func readers(t *testing.T, w *world) {
 	t.Helper()
 	one, two, small := openLog(t, w), openLog(t, w), openLog(t, w)
-	if _, err := one.read(8192); err != unix.EAGAIN {
+	if _, err := one.read(8192); !errors.Is(err, unix.EAGAIN) {
 		t.Fatalf("at the log's end: %v", err)
 	}
 	refuse("state", "bogus", syscall.EINVAL)(t, w)
