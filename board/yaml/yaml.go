@@ -82,7 +82,7 @@ func Parse(text string) (*Node, error) {
 		if !utf8.ValidString(raw) {
 			return nil, Errorf(i+1, "not UTF-8")
 		}
-		if strings.ContainsFunc(raw, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }) {
+		if strings.ContainsFunc(raw, isControl) {
 			return nil, Errorf(i+1, "a control character")
 		}
 		content := strings.TrimLeft(raw, " ")
@@ -98,11 +98,8 @@ func Parse(text string) (*Node, error) {
 		}
 		p.lines = append(p.lines, line{i + 1, indent, content})
 	}
-	if len(p.lines) > 0 && isMark(p.lines[0], "---") {
-		p.lines = p.lines[1:]
-	}
-	if n := len(p.lines); n > 0 && isMark(p.lines[n-1], "...") {
-		p.lines = p.lines[:n-1]
+	if err := p.marks(); err != nil {
+		return nil, err
 	}
 	if len(p.lines) == 0 {
 		return &Node{Line: 1}, nil
@@ -112,18 +109,38 @@ func Parse(text string) (*Node, error) {
 		return nil, err
 	}
 	if len(p.lines) > 0 {
-		l := p.lines[0]
-		if isMark(l, "---") {
-			return nil, Errorf(l.number, "a second document: want one")
-		}
-		return nil, Errorf(l.number, "unexpected indentation")
+		return nil, Errorf(p.lines[0].number, "unexpected indentation")
 	}
 	return node, nil
 }
 
-func isMark(l line, mark string) bool {
-	rest, ok := strings.CutPrefix(l.text, mark)
-	return ok && l.indent == 0 && (rest == "" || isComment(rest))
+// isControl reports what is no text: control characters, and what some readers take for
+// the end of a line or of nothing.
+func isControl(r rune) bool {
+	return (unicode.IsControl(r) && r != '\t') || r == '\u2028' || r == '\u2029' || r == '\ufeff'
+}
+
+// marks takes the marks of the document's beginning and end, --- and ..., which stand
+// alone.
+func (p *parser) marks() error {
+	last := len(p.lines) - 1
+	for i, l := range p.lines {
+		mark := l.text[:min(3, len(l.text))]
+		rest := l.text[len(mark):]
+		switch {
+		case l.indent > 0, mark != "---" && mark != "...", rest != "" && rest[0] != ' ' && rest[0] != '\t':
+			continue
+		case !isComment(rest):
+			return Errorf(l.number, "%s stands alone on its line", mark)
+		case (mark == "---" && i > 0) || (mark == "..." && i < last):
+			return Errorf(l.number, "a second document: want one")
+		case mark == "---":
+			defer func() { p.lines = p.lines[1:] }()
+		default:
+			defer func() { p.lines = p.lines[:len(p.lines)-1] }()
+		}
+	}
+	return nil
 }
 
 // isComment reports whether what follows a value is nothing or a comment.
@@ -192,7 +209,7 @@ func (p *parser) mapping(indent, depth int) (*Node, error) {
 	node := &Node{Kind: Mapping, Line: p.lines[0].number}
 	for {
 		l, ok := p.next(indent)
-		if !ok || isMark(l, "---") {
+		if !ok {
 			return node, nil
 		}
 		if l.indent > indent {
@@ -318,12 +335,8 @@ func plain(number int, text string) error {
 		return Errorf(number, "%s: anchors, aliases and tags are not supported: quote it", text)
 	case '|', '>':
 		return Errorf(number, "text over several lines is not supported: quote it")
-	case '%', '@', '`', ',', '[', ']', '{', '}', '#':
+	case '%', '@', '`', '?', ',', '[', ']', '{', '}', '#':
 		return Errorf(number, "%s: quote what starts with %c", text, text[0])
-	case '?':
-		if text == "?" || text[1] == ' ' {
-			return Errorf(number, "keys of several lines are not supported")
-		}
 	}
 	return nil
 }
