@@ -197,8 +197,8 @@ func (d *desk) files() []string {
 	return found
 }
 
-// monitors are the children of this process that are monitors; the dead are waited
-// for.
+// monitors are the children of this process that are monitors, or commands that their
+// parent was killed beside; the dead are waited for.
 func monitors() []int {
 	var alive []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -213,8 +213,11 @@ func monitors() []int {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		switch {
 		case fields[0] == "Z": // a test that runs serially waits for all its commands
-			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
-		case strings.HasPrefix(string(line), "hybrid-monitor\x00"):
+			// its first thread may be dead before the others, which hold its locks
+			if got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err == nil && got == 0 {
+				alive = append(alive, pid)
+			}
+		case strings.HasPrefix(string(line), "hybrid-monitor\x00"), strings.Contains(string(line), "bin/hybrid-runtime\x00"): // or is about to become one
 			alive = append(alive, pid)
 		}
 	}
