@@ -44,17 +44,29 @@ type record struct {
 
 const recordFile = "container.json"
 
-// writeRecord replaces the record in a folder in one step.
+// writeRecord replaces the record in a folder in one step. Engines keep the folder in
+// tmpfs; where it is on a disk, a power loss leaves a whole record or none.
 func writeRecord(dir string, rec record) error {
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
 	name := filepath.Join(dir, recordFile)
-	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(name+".new", name)
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
 }
 
 // container is a container as it is now.

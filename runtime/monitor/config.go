@@ -87,6 +87,9 @@ func WriteExit(dir string, e Exit) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

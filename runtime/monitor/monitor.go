@@ -33,8 +33,12 @@ const (
 	lookWithoutLog = 100 * time.Millisecond
 )
 
-// logTimeout is how long the monitor waits for the kernel's words on a crash.
-const logTimeout = 200 * time.Millisecond
+// Times that the monitor waits for the kernel's words on a crash, and for the next of
+// them: they were logged before the state changed.
+const (
+	logTimeout  = 200 * time.Millisecond
+	lineTimeout = 2 * time.Millisecond
+)
 
 // Main is the monitor process; it returns the exit code.
 func Main() int {
@@ -87,6 +91,7 @@ type monitor struct {
 	requests  <-chan os.Signal
 	device    *remoteproc.Device // keeps shutdown-on-release alive
 	state     *remoteproc.Watch
+	heard     []string        // the kernel's last lines
 	refused   *os.File        // who asked for a start that failed
 	log       *remoteproc.Log // the kernel's, since before create was told that we are ready; nil where it may not be read
 }
@@ -275,6 +280,9 @@ func (m *monitor) watch() Exit {
 	m.console.flush() // before the processor is stopped, which takes the trace buffers away
 	if exit.Code == ExitCrashed || exit.Code == ExitTaken {
 		m.console.say(exit.Reason)
+		for _, line := range m.heard {
+			m.console.say("the kernel: " + line)
+		}
 	}
 	if state, err := m.state.State(); err == nil && state == remoteproc.Crashed && m.config.Coredump != "" {
 		m.saveDump()
@@ -310,9 +318,17 @@ func (m *monitor) wait() Exit {
 			for timeout := time.After(logTimeout); said == "" && m.log != nil; {
 				select {
 				case line := <-lines: // logged before the state changed
-					said = crashReason(line)
+					said = m.hear(line)
 				case <-timeout:
 					said = ": the kernel's log does not say why"
+				}
+			}
+			for more := m.log != nil; more; {
+				select {
+				case line := <-lines:
+					m.hear(line)
+				case <-time.After(lineTimeout):
+					more = false
 				}
 			}
 			return Exit{Code: ExitCrashed, Reason: "the firmware crashed" + said}
@@ -323,7 +339,7 @@ func (m *monitor) wait() Exit {
 		case s := <-m.requests:
 			return exitOn(s)
 		case line := <-lines:
-			if reason := crashReason(line); reason != "" {
+			if reason := m.hear(line); reason != "" {
 				said = reason
 			}
 		case <-settled:
@@ -338,6 +354,23 @@ func (m *monitor) wait() Exit {
 			}
 		}
 	}
+}
+
+// maxHeard is how many lines of the kernel are kept for the container's log.
+const maxHeard = 8
+
+// hear keeps a line of the kernel's log, unless it is what the kernel says of every
+// start, and returns what it adds to the reason of a crash.
+func (m *monitor) hear(line string) (reason string) {
+	if reason = crashReason(line); reason != "" {
+		return reason
+	}
+	for _, l := range reasons([]string{line}) {
+		if !strings.HasSuffix(l, " is now up") {
+			m.heard = append(m.heard[max(len(m.heard)-maxHeard+1, 0):], l)
+		}
+	}
+	return ""
 }
 
 // crashReason is what a line of the kernel's log adds to the reason of a crash.

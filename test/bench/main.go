@@ -111,6 +111,12 @@ func bench(ctx context.Context, runs int) (err error) {
 	if err := ours.idle(ctx); err != nil {
 		return err
 	}
+	if err := ours.crashes(ctx, server.Core(0), runs, "with /dev/kmsg"); err != nil {
+		return err
+	}
+	if err := withoutLog(ctx, work, runs); err != nil {
+		return err
+	}
 	return benchBoard(ctx, filepath.Join(ours.bundle, "rootfs"), runs)
 }
 
@@ -309,6 +315,70 @@ func (r *runtime) idle(ctx context.Context) (err error) {
 	}
 	fmt.Printf("the monitor, when nothing happens: %.1f MB resident, %.0f context switches a second (it looks once)\n", float64(resident)/1024, float64(after-before)/watch.Seconds())
 	return nil
+}
+
+// crashes prints how long it takes from a crash of the core to the end of the container.
+func (r *runtime) crashes(ctx context.Context, core *sysfs.Core, runs int, how string) (err error) {
+	id := fmt.Sprintf("crash%d", os.Getpid())
+	r.memory = false
+	var took []time.Duration
+	for range runs {
+		for _, args := range [][]string{{"create", "--bundle", r.bundle, id}, {"start", id}} {
+			if _, _, err := r.run(ctx, args...); err != nil {
+				return err
+			}
+		}
+		_, out, err := r.run(ctx, "state", id)
+		if err != nil {
+			return err
+		}
+		var state struct{ PID int }
+		if err := json.Unmarshal(out, &state); err != nil {
+			return err
+		}
+		fd, err := unix.PidfdOpen(state.PID, 0)
+		if err != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+		start := time.Now()
+		core.Crash(sysfs.Watchdog)
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+		}
+		took = append(took, time.Since(start))
+		unix.Close(fd)
+		if err != nil {
+			return err
+		}
+		if _, _, err := r.run(ctx, "delete", id); err != nil {
+			return err
+		}
+	}
+	slices.Sort(took)
+	fmt.Printf("from a crash to the container's end, %s: %.1f ms (%.1f to %.1f)\n", how, milliseconds(took[runs/2]), milliseconds(took[0]), milliseconds(took[runs-1]))
+	return nil
+}
+
+// withoutLog is crashes on a board whose kernel log may not be read.
+func withoutLog(ctx context.Context, work string, runs int) (err error) {
+	b, err := board.Lookup("qemu-virt")
+	if err != nil {
+		return err
+	}
+	sysroot := filepath.Join(work, "no-kmsg")
+	config := sysfs.Of(b)
+	config.NoKmsg = true
+	server, err := sysfs.Mount(sysroot, config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Unmount()) }()
+	r, err := newHybrid(ctx, work, sysroot)
+	if err != nil {
+		return err
+	}
+	return r.crashes(ctx, server.Core(0), runs, "without")
 }
 
 // switches is how often the threads of a process have waited for something.

@@ -291,11 +291,10 @@ func TestCrashWhileKilled(t *testing.T) {
 func TestStandardOutput(t *testing.T) {
 	for name, c := range map[string]struct {
 		noKmsg bool
-		within time.Duration
 		last   string
 	}{
-		"with /dev/kmsg":    {false, 100 * time.Millisecond, "hybrid: the firmware crashed: crash detected in m4: type watchdog\n"},
-		"without /dev/kmsg": {true, 250 * time.Millisecond, "hybrid: the firmware crashed\n"},
+		"with /dev/kmsg":    {false, "hybrid: the firmware crashed: crash detected in m4: type watchdog\nhybrid: the kernel: handling crash #1 in m4\n"},
+		"without /dev/kmsg": {true, "hybrid: the firmware crashed\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeskWith(t, func(config *sysfs.Config) { config.NoKmsg = c.noKmsg })
@@ -322,11 +321,7 @@ func TestStandardOutput(t *testing.T) {
 			if code := d.end(pid); code != 139 {
 				t.Errorf("exit code %d", code)
 			}
-			took := time.Since(start)
-			t.Logf("from the crash to the exit: %v", took.Round(100*time.Microsecond))
-			if took > c.within {
-				t.Errorf("it took %v", took)
-			}
+			t.Logf("from the crash to the exit: %v", time.Since(start).Round(100*time.Microsecond))
 			var rest bytes.Buffer
 			if _, err := rest.ReadFrom(lines); err != nil || rest.String() != c.last {
 				t.Errorf("the engine reads %q, %v", rest.String(), err)
@@ -336,6 +331,42 @@ func TestStandardOutput(t *testing.T) {
 			}
 			d.must("delete", "web")
 		})
+	}
+}
+
+// Of many who want the processors at once as many get one as there are, and the
+// others are told who has them.
+func TestManyAtOnce(t *testing.T) {
+	d := newDesk(t)
+	const many = 20
+	for range 5 {
+		results := make(chan result, many)
+		for i := range many {
+			go func() {
+				id := fmt.Sprintf("web%d", i)
+				r := d.try("create", "-f", d.fw, id)
+				if r.code == 0 {
+					r = d.try("start", id)
+				}
+				results <- r
+			}()
+		}
+		got := 0
+		for range many {
+			switch r := <-results; {
+			case r.code == 0:
+				got++
+			case !strings.Contains(r.err, " is busy: container web") && !strings.Contains(r.err, "is about to end"):
+				t.Errorf("%q", r.err)
+			}
+		}
+		if running := strings.Count(d.must("list"), " running "); got != 2 || running != 2 {
+			t.Errorf("%d succeeded, %d are running: %s", got, running, d.must("list"))
+		}
+		for i := range many {
+			d.must("delete", "--force", fmt.Sprintf("web%d", i))
+		}
+		d.clean()
 	}
 }
 

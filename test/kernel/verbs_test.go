@@ -126,15 +126,16 @@ func TestVerbs(t *testing.T) {
 }
 
 // numbers are those of a message that are different each time.
-var numbers = regexp.MustCompile(`process \d+`)
+var numbers = regexp.MustCompile(`(process |#)\d+`)
 
 // summary is what a verb has said, without what is different each time.
 func (d *desk) summary(verb string, r result) string {
 	d.Helper()
+	r.err = numbers.ReplaceAllString(r.err, "${1}N")
 	if r.code != 0 {
 		says := strings.TrimSuffix(strings.TrimPrefix(r.err, "hybrid-runtime: "), "\n")
 		says = strings.ReplaceAll(says, d.w.dir+"/", "/")
-		return strings.ReplaceAll(numbers.ReplaceAllString(says, "process N"), "|", `\|`)
+		return strings.ReplaceAll(says, "|", `\|`)
 	}
 	switch verb {
 	case "state", "inspect":
@@ -171,7 +172,7 @@ func (d *desk) summary(verb string, r result) string {
 			says = append(says, "what the firmware wrote")
 		}
 		if r.err != "" {
-			says = append(says, "on standard error: "+strings.TrimSpace(r.err))
+			says = append(says, "on standard error: "+strings.ReplaceAll(strings.TrimSpace(r.err), "\n", "; "))
 		}
 		return strings.Join(says, "; ")
 	case "events":
