@@ -114,10 +114,11 @@ func (f *flow) element(node *Node, depth int) error {
 	if err != nil {
 		return err
 	}
-	if !f.skip() || f.text[0] != ':' || key == "" {
+	rest, ok := strings.CutPrefix(strings.TrimLeft(f.text, " \t"), ":")
+	if !ok || key == "" {
 		return Errorf(f.line, "want KEY: VALUE")
 	}
-	f.text = f.text[1:]
+	f.text = rest
 	if slices.ContainsFunc(node.Fields, func(f Field) bool { return f.Key == key }) {
 		return Errorf(line, "%s is there twice", key)
 	}

@@ -121,6 +121,7 @@ func TestParseRefuses(t *testing.T) {
 		"a: [b,\n":                       "1: no closing ]",
 		"a: [b] c":                       `1: "c" behind the closing bracket`,
 		"a: {b}":                         "1: want KEY: VALUE",
+		"{a\n: b}":                       "1: want KEY: VALUE",
 		"a: [?b]":                        "1: ?b: quote what starts with ?",
 		"a: [b, , c]":                    `1: want a value, have ","`,
 		"a: [&b c]":                      "1: &b c: anchors, aliases and tags are not supported: quote it",
