@@ -144,17 +144,17 @@ func readers(t *testing.T, w *world) {
 		t.Fatalf("at the log's end: %v", err)
 	}
 	refuse("state", "bogus", syscall.EINVAL)(t, w)
-	if _, err := small.read(8); err != unix.EINVAL {
+	if _, err := small.read(8); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("with a small buffer: %v", err)
 	}
-	if _, err := small.read(8192); err != unix.EAGAIN {
+	if _, err := small.read(8192); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("a record that did not fit is still there: %v", err)
 	}
 	for _, l := range []log{one, two} {
 		if line := l.next(time.Second); line != "3 Unrecognised option: bogus" {
 			t.Errorf("a reader reads %q", line)
 		}
-		if _, err := l.read(8192); err != unix.EAGAIN {
+		if _, err := l.read(8192); !errors.Is(err, unix.EAGAIN) {
 			t.Errorf("behind the record: %v", err)
 		}
 	}
