@@ -21,7 +21,7 @@ func machine(t *testing.T) map[string]bool {
 	for _, pattern := range []string{
 		"/run/containerd", "/run/docker", "/run/runc", "/run/hybrid", "/run/libpod", "/run/containers", "/run/netns", "/dev/shm/libpod*",
 		"/etc/cni", "/etc/docker", "/etc/containerd", "/etc/containers", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/cni",
-		"/sys/fs/cgroup/*/docker", "/sys/fs/cgroup/*/libpod_parent", "/sys/fs/cgroup/*/" + idPrefix + "*",
+		"/sys/fs/cgroup/*/docker", "/sys/fs/cgroup/*/libpod_parent", "/sys/fs/cgroup/*/" + idPrefix + "ctr",
 	} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
