@@ -359,17 +359,17 @@ func (m *monitor) wait() Exit {
 // maxHeard is how many lines of the kernel are kept for the container's log.
 const maxHeard = 8
 
-// hear keeps a line of the kernel's log, unless it is what the kernel says of every
-// start, and returns what it adds to the reason of a crash.
+// hear keeps a line of the kernel's log, of those since the core is up, and returns
+// what it adds to the reason of a crash.
 func (m *monitor) hear(line string) (reason string) {
 	if reason = crashReason(line); reason != "" {
 		return reason
 	}
-	for _, l := range reasons([]string{line}) {
-		if !strings.HasSuffix(l, " is now up") {
-			m.heard = append(m.heard[max(len(m.heard)-maxHeard+1, 0):], l)
-		}
+	if strings.HasSuffix(line, " is now up") {
+		m.heard = nil
+		return ""
 	}
+	m.heard = append(m.heard[max(len(m.heard)-maxHeard+1, 0):], reasons([]string{line})...)
 	return ""
 }
 
