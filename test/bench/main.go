@@ -272,6 +272,23 @@ func (r *runtime) run(ctx context.Context, args ...string) (s sample, output []b
 	return s, []byte(out.String()), nil
 }
 
+// start starts a container, and returns the number of its process.
+func (r *runtime) start(ctx context.Context, id string) (pid int, err error) {
+	r.memory = false
+	for _, args := range [][]string{{"create", "--bundle", r.bundle, id}, {"start", id}} {
+		if _, _, err := r.run(ctx, args...); err != nil {
+			return 0, err
+		}
+	}
+	_, out, err := r.run(ctx, "state", id)
+	if err != nil {
+		return 0, err
+	}
+	var state struct{ PID int }
+	err = json.Unmarshal(out, &state)
+	return state.PID, err
+}
+
 // Times of the look at a monitor when nothing happens: it becomes calm, and is watched.
 const (
 	calm  = 3 * time.Second
@@ -281,35 +298,25 @@ const (
 // idle prints what the monitor of a container takes while nothing happens.
 func (r *runtime) idle(ctx context.Context) (err error) {
 	id := fmt.Sprintf("idle%d", os.Getpid())
-	r.memory = false
 	defer func() {
 		_, _, derr := r.run(context.WithoutCancel(ctx), "delete", "--force", id)
 		err = errors.Join(err, derr)
 	}()
-	for _, args := range [][]string{{"create", "--bundle", r.bundle, id}, {"start", id}} {
-		if _, _, err := r.run(ctx, args...); err != nil {
-			return err
-		}
-	}
-	_, out, err := r.run(ctx, "state", id)
+	pid, err := r.start(ctx, id)
 	if err != nil {
 		return err
 	}
-	var state struct{ PID int }
-	if err := json.Unmarshal(out, &state); err != nil {
-		return err
-	}
 	time.Sleep(calm)
-	before, err := switches(state.PID)
+	before, err := switches(pid)
 	if err != nil {
 		return err
 	}
 	time.Sleep(watch)
-	after, err := switches(state.PID)
+	after, err := switches(pid)
 	if err != nil {
 		return err
 	}
-	resident, err := status(fmt.Sprintf("/proc/%d/status", state.PID), "VmRSS")
+	resident, err := status(fmt.Sprintf("/proc/%d/status", pid), "VmRSS")
 	if err != nil {
 		return err
 	}
@@ -320,23 +327,13 @@ func (r *runtime) idle(ctx context.Context) (err error) {
 // crashes prints how long it takes from a crash of the core to the end of the container.
 func (r *runtime) crashes(ctx context.Context, core *sysfs.Core, runs int, how string) (err error) {
 	id := fmt.Sprintf("crash%d", os.Getpid())
-	r.memory = false
 	var took []time.Duration
 	for range runs {
-		for _, args := range [][]string{{"create", "--bundle", r.bundle, id}, {"start", id}} {
-			if _, _, err := r.run(ctx, args...); err != nil {
-				return err
-			}
-		}
-		_, out, err := r.run(ctx, "state", id)
+		pid, err := r.start(ctx, id)
 		if err != nil {
 			return err
 		}
-		var state struct{ PID int }
-		if err := json.Unmarshal(out, &state); err != nil {
-			return err
-		}
-		fd, err := unix.PidfdOpen(state.PID, 0)
+		fd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
 			return err
 		}
