@@ -320,10 +320,9 @@ const maxRestores = 4
 func (c *Claim) restore(saved attributes) error {
 	var err error
 	for range maxRestores {
-		if _, err := c.store.host.Processor(c.Processor.Instance); errors.Is(err, fs.ErrNotExist) {
+		if err := c.end(); errors.Is(err, fs.ErrNotExist) {
 			return nil // unbound from its driver, which stopped it
-		}
-		if err := c.end(); err != nil {
+		} else if err != nil {
 			return err
 		}
 		// the attributes are a courtesy: a kernel that refuses them keeps no core running

@@ -78,6 +78,13 @@ func bench(ctx context.Context, runs int) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 
+	// engines keep the state of containers in /run, which is memory
+	state, err := os.MkdirTemp("/dev/shm", "hybrid-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
+
 	sysroot := filepath.Join(work, "sysroot")
 	b, err := board.Lookup("qemu-virt")
 	if err != nil {
@@ -97,6 +104,7 @@ func bench(ctx context.Context, runs int) (err error) {
 	if err != nil {
 		return err
 	}
+	ours.root, theirs.root = filepath.Join(state, "hybrid"), filepath.Join(state, "runc")
 	for n := range 2 * (runs + 1) {
 		for _, r := range []*runtime{ours, theirs} { // by turns: what disturbs one disturbs the other
 			r.memory = n%2 == 0
@@ -195,6 +203,7 @@ func (r *runtime) life(ctx context.Context, counted bool) (err error) {
 			_, _, _ = r.run(context.WithoutCancel(ctx), "delete", "--force", id)
 		}
 	}()
+	var state struct{ PID int }
 	for _, verb := range verbs {
 		args := map[string][]string{
 			"create": {"create", "--bundle", r.bundle, id},
@@ -203,15 +212,20 @@ func (r *runtime) life(ctx context.Context, counted bool) (err error) {
 		if args == nil {
 			args = []string{verb, id}
 		}
-		s, _, err := r.run(ctx, args...)
+		s, out, err := r.run(ctx, args...)
 		if err != nil {
 			return err
 		}
 		if counted {
 			r.samples[verb] = append(r.samples[verb], s)
 		}
-		if verb == "kill" {
-			if err := r.stopped(ctx, id); err != nil {
+		switch verb {
+		case "state":
+			if err := json.Unmarshal(out, &state); err != nil {
+				return fmt.Errorf("%s state: %w", r.name, err)
+			}
+		case "kill":
+			if err := r.stopped(ctx, id, state.PID); err != nil {
 				return err
 			}
 		}
@@ -219,18 +233,25 @@ func (r *runtime) life(ctx context.Context, counted bool) (err error) {
 	return nil
 }
 
-// stopped waits until a killed container has ended.
-func (r *runtime) stopped(ctx context.Context, id string) error {
+// stopped waits until a killed container has ended, and its process too.
+func (r *runtime) stopped(ctx context.Context, id string, pid int) error {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		_, out, err := r.run(ctx, "state", id)
 		if err != nil {
 			return err
 		}
-		if strings.Contains(string(out), `"stopped"`) {
+		if strings.Contains(string(out), `"stopped"`) && ended(pid) {
 			return nil
 		}
 	}
 	return fmt.Errorf("%s: container %s does not stop", r.name, id)
+}
+
+// ended reports whether a process is gone, or nobody has waited for it yet.
+func ended(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return err != nil || strings.HasPrefix(rest, "Z")
 }
 
 // run runs the program: for its time, or below GNU time, which takes time itself, for
