@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
@@ -25,8 +26,9 @@ const (
 // Kill sends a signal to a container, and does not wait for what it does, as
 // kill(2) does not. SIGTERM, SIGINT and SIGQUIT stop the processor, and the
 // container exits with 0; SIGKILL stops it too, and the container exits with 137;
-// others change nothing, as firmware knows no signals. Without a processor to stop
-// the error wraps ErrNotRunning.
+// others change nothing, as firmware knows no signals. Of a container that State calls
+// stopped the error wraps ErrNotRunning; a monitor that should have ended by then is
+// sent SIGKILL all the same.
 func (r *Runtime) Kill(id string, signal unix.Signal) error {
 	c, err := r.read(id)
 	if err != nil {
@@ -44,6 +46,14 @@ func (r *Runtime) Kill(id string, signal unix.Signal) error {
 		return err
 	}
 	defer h.Close()
+	if c.derive(r.Host); c.status == specs.StateStopped {
+		if signal == unix.SIGKILL {
+			if err := ask(h); err != nil && !errors.Is(err, process.ErrGone) {
+				return err
+			}
+		}
+		return fmt.Errorf("cannot signal container %s: %w", id, ErrNotRunning)
+	}
 	switch signal {
 	case unix.SIGKILL, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
 	default:

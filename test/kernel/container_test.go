@@ -286,6 +286,27 @@ func TestCrashWhileKilled(t *testing.T) {
 	}
 }
 
+// A container is not running from the moment at which state says so, also while its
+// monitor has not ended. SIGKILL reaches that one all the same.
+func TestKillOfTheCrashed(t *testing.T) {
+	d := newDesk(t)
+	pid := d.run("web")
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	d.cores[0].Crash(1)
+	for _, signal := range []string{"TERM", "WINCH", "KILL"} {
+		if s := d.state("web"); s.Status != "stopped" || s.PID != 0 {
+			t.Errorf("before %s: state %+v", signal, s)
+		}
+		d.refused("cannot signal container web: container not running", "kill", "web", signal)
+	}
+	if code := d.end(pid); code != 137 && code != 139 {
+		t.Errorf("exit code %d", code)
+	}
+	d.must("delete", "web")
+}
+
 // The firmware's output is the container's, as its engine gave it. A crash is seen at
 // once where the kernel's log may be read, and soon where it may not.
 func TestStandardOutput(t *testing.T) {
