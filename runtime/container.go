@@ -83,7 +83,7 @@ type container struct {
 func (r *Runtime) load(id string) (*container, error) {
 	c, err := r.read(id)
 	if err == nil {
-		c.derive(r.Host)
+		r.derive(c)
 	}
 	return c, err
 }
@@ -115,9 +115,9 @@ func (r *Runtime) notExist(id string) error {
 }
 
 // derive asks the monitor and the processor.
-func (c *container) derive(host remoteproc.Host) {
-	c.monitor = c.Monitor.Alive()
-	c.kernel, _ = host.State(c.Processor)
+func (r *Runtime) derive(c *container) {
+	c.monitor = c.Monitor.Alive() || r.claims().Holds(c.Processor, r.holder(c.ID))
+	c.kernel, _ = r.Host.State(c.Processor)
 	switch {
 	case !c.monitor:
 		c.status = specs.StateStopped

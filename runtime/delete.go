@@ -14,7 +14,8 @@ import (
 
 // Delete removes a stopped container. With force one that is not stopped is killed
 // first, and one that is not there, or cannot be read, is no error; what is on disk
-// is then removed even if the processor cannot be stopped, which is still an error.
+// is then removed even if the processor cannot be stopped, which is still an error. What
+// is never removed is a container whose monitor lives.
 func (r *Runtime) Delete(id string, force bool) error {
 	if err := checkID(id); err != nil {
 		return err
@@ -43,19 +44,19 @@ func (r *Runtime) Delete(id string, force bool) error {
 		if err := c.wait(deathTimeout); err != nil {
 			return err
 		}
-		c.derive(r.Host)
+		r.derive(c)
 	}
 	if c.status != specs.StateStopped && !force {
 		return fmt.Errorf("cannot delete container %s: it is %s (hybrid-runtime kill %s, or delete --force)", id, c.status, id)
 	}
 	err = r.end(c, force)
 	if err == nil {
-		err = r.claims().Reclaim(c.Processor)
+		err = r.reclaim(c)
 	}
 	if err == nil && !force {
 		err = cgroup.Remove(c.Cgroup, cgroupTimeout)
 	}
-	if err != nil && !force {
+	if unseen := (*unseenError)(nil); err != nil && (!force || errors.As(err, &unseen)) {
 		return err
 	}
 	return errors.Join(err, r.remove(id))

@@ -10,6 +10,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/hybrid-containers/hybrid/runtime/claim"
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
 	"github.com/hybrid-containers/hybrid/runtime/process"
 )
@@ -37,7 +38,7 @@ func (r *Runtime) Kill(id string, signal unix.Signal) error {
 	h, err := c.Monitor.Open()
 	if errors.Is(err, process.ErrGone) {
 		// it was stopped, perhaps because its monitor was killed
-		if err := r.claims().Reclaim(c.Processor); err != nil {
+		if err := r.reclaim(c); err != nil {
 			return err
 		}
 		return fmt.Errorf("cannot signal container %s: %w", id, ErrNotRunning)
@@ -46,7 +47,7 @@ func (r *Runtime) Kill(id string, signal unix.Signal) error {
 		return err
 	}
 	defer h.Close()
-	if c.derive(r.Host); c.status == specs.StateStopped {
+	if r.derive(c); c.status == specs.StateStopped {
 		if signal == unix.SIGKILL {
 			if err := ask(h); err != nil && !errors.Is(err, process.ErrGone) {
 				return err
@@ -71,6 +72,15 @@ func (r *Runtime) Kill(id string, signal unix.Signal) error {
 	return err
 }
 
+// reclaim undoes what the monitor of a container has left, which has ended.
+func (r *Runtime) reclaim(c *container) error {
+	err := r.claims().Reclaim(c.Processor, r.holder(c.ID))
+	if busy := (*claim.BusyError)(nil); errors.As(err, &busy) {
+		return &unseenError{c}
+	}
+	return err
+}
+
 // ask asks the monitor to do what SIGKILL does to other processes.
 func ask(h *process.Handle) error {
 	err := h.Signal(monitor.KillSignal)
@@ -87,7 +97,7 @@ func ask(h *process.Handle) error {
 func (r *Runtime) kill(c *container) error {
 	h, err := c.Monitor.Open()
 	if errors.Is(err, process.ErrGone) {
-		return r.claims().Reclaim(c.Processor)
+		return r.reclaim(c)
 	}
 	if err != nil {
 		return err
@@ -97,7 +107,7 @@ func (r *Runtime) kill(c *container) error {
 		return err
 	}
 	if h.Wait(killTimeout) {
-		return r.claims().Reclaim(c.Processor) // tells why if it could not be stopped
+		return r.reclaim(c) // tells why if it could not be stopped
 	}
 	// written while it lives: later the name may be another container's
 	err = monitor.WriteExit(c.dir, monitor.Exit{Code: monitor.ExitKilled, Reason: "killed", Time: time.Now()})
@@ -107,5 +117,5 @@ func (r *Runtime) kill(c *container) error {
 	if !h.Wait(deathTimeout) {
 		return errors.Join(err, fmt.Errorf("the monitor of container %s (process %d) does not die: it waits for the driver of %s", c.ID, c.Monitor.PID, c.Processor))
 	}
-	return errors.Join(err, r.claims().Reclaim(c.Processor))
+	return errors.Join(err, r.reclaim(c))
 }

@@ -131,7 +131,7 @@ func (r *Runtime) take(m *machine, fw *bundle.Firmware, id string, attach *claim
 				continue
 			}
 		}
-		c, err := r.claims().Take(f.processor, claim.Holder{ID: id, Root: r.Root}, attach)
+		c, err := r.claims().Take(f.processor, r.holder(id), attach)
 		if err == nil {
 			return c, f.core, nil
 		}

@@ -52,6 +52,8 @@ func New(root, sysroot string) (*Runtime, error) {
 
 func (r *Runtime) claims() *claim.Store { return claim.NewStore(r.Host) }
 
+func (r *Runtime) holder(id string) claim.Holder { return claim.Holder{ID: id, Root: r.Root} }
+
 // Errors that callers decide on. The runc shim looks for these very words.
 var (
 	ErrNotExist   = errors.New("does not exist")
@@ -66,6 +68,15 @@ type ExistsError struct{ ID string }
 
 func (e *ExistsError) Error() string {
 	return fmt.Sprintf("container with id exists: %s (hybrid-runtime delete %s)", e.ID, e.ID)
+}
+
+// unseenError reports a monitor that cannot be found by its process number, and holds
+// its processor: no container to be given up.
+type unseenError struct{ c *container }
+
+func (e *unseenError) Error() string {
+	return fmt.Sprintf("container %s: its monitor (process %d) lives, and cannot be seen from here (mount /proc, and use the PID namespace in which it was created)",
+		e.c.ID, e.c.Monitor.PID)
 }
 
 // maxID is the longest ID, in bytes: with a suffix it must be a file name.

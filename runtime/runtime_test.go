@@ -157,6 +157,58 @@ func TestVerbsOnStopped(t *testing.T) {
 	}
 }
 
+// A monitor whose process cannot be seen, and that holds its processor, lives: its
+// container is neither stopped nor given up.
+func TestMonitorUnseen(t *testing.T) {
+	r := newRuntime(t)
+	put(t, r, "web", stopped(t, "web"))
+	processors := filepath.Join(r.Host.Root, "run/hybrid/processors")
+	class := filepath.Join(r.Host.Root, "sys/class/remoteproc/remoteproc0")
+	for name, text := range map[string]string{
+		filepath.Join(processors, "remoteproc0.json"): fmt.Sprintf(`{"id":"web","root":%q}`, r.Root),
+		filepath.Join(processors, "remoteproc0.lock"): "",
+		filepath.Join(class, "state"):                 "running\n",
+		filepath.Join(class, "name"):                  "m4\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held, err := os.Open(filepath.Join(processors, "remoteproc0.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := r.State("web"); err != nil || s.Status != specs.StateRunning {
+		t.Errorf("state %+v, %v", s, err)
+	}
+	want := fmt.Sprintf("container web: its monitor (process %d) lives, and cannot be seen from here "+
+		"(mount /proc, and use the PID namespace in which it was created)", os.Getpid())
+	for verb, err := range map[string]error{"kill": r.Kill("web", unix.SIGTERM), "delete --force": r.Delete("web", true)} {
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	if err := r.Delete("web", false); err == nil || !strings.Contains(err.Error(), "it is running") {
+		t.Errorf("delete: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(class, "state"), []byte("crashed\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Delete("web", false); err == nil || err.Error() != want {
+		t.Errorf("delete of what has crashed: %v", err)
+	}
+	if !r.Owns("web") {
+		t.Error("the container was removed")
+	}
+}
+
 func TestDamaged(t *testing.T) {
 	r := newRuntime(t)
 	records := map[string]string{

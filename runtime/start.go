@@ -22,7 +22,7 @@ func (r *Runtime) Start(id string) error {
 		return err
 	}
 	if c.Hooks != nil && len(c.Hooks.StartContainer) > 0 {
-		if c.derive(r.Host); c.status != specs.StateCreated {
+		if r.derive(c); c.status != specs.StateCreated {
 			return fmt.Errorf("cannot start container %s: it is %s", id, c.status)
 		}
 		if err := c.runHooks(context.Background(), hookStartContainer, c.Hooks.StartContainer); err != nil {
@@ -31,7 +31,7 @@ func (r *Runtime) Start(id string) error {
 	}
 	conn, err := monitor.Dial(c.dir)
 	if err != nil {
-		if c.derive(r.Host); c.status != specs.StateCreated {
+		if r.derive(c); c.status != specs.StateCreated {
 			return fmt.Errorf("cannot start container %s: it is %s", id, c.status)
 		}
 		return fmt.Errorf("cannot start container %s: its monitor does not answer: %w", id, err)
@@ -55,7 +55,7 @@ func (r *Runtime) Start(id string) error {
 
 // started runs the hooks of a container whose firmware runs, and tells who waits for it.
 func (r *Runtime) started(c *container) error {
-	c.derive(r.Host)
+	r.derive(c)
 	if c.Hooks != nil {
 		if err := c.runHooks(context.Background(), hookPoststart, c.Hooks.Poststart); err != nil {
 			return fmt.Errorf("container %s was stopped: %w", c.ID, errors.Join(err, r.kill(c)))

@@ -380,9 +380,10 @@ func (s *Store) Sweep() {
 	}
 }
 
-// Reclaim is Sweep for one processor, by its instance name. That it is held, or
-// that there is nothing to undo, is no error.
-func (s *Store) Reclaim(instance string) error {
+// Reclaim is Sweep for one processor, by its instance name, after the end of holder.
+// That another one holds it, or that there is nothing to undo, is no error; that holder
+// itself does, and so has not ended, is a *BusyError.
+func (s *Store) Reclaim(instance string, holder Holder) error {
 	if instance == "" || filepath.Base(instance) != instance {
 		return nil
 	}
@@ -390,12 +391,36 @@ func (s *Store) Reclaim(instance string) error {
 	if !exists(s.file(p, savedRecord)) && !exists(s.file(p, newRecord)) {
 		return nil
 	}
-	return s.reclaim(instance, 0)
+	err := s.reclaim(instance, 0)
+	if busy := (*BusyError)(nil); errors.As(err, &busy) && busy.Holder != holder {
+		return nil
+	}
+	return err
+}
+
+// Holds reports whether holder has a processor: its lock tells that it lives, where
+// /proc does not. While somebody else changes claims it does not tell.
+func (s *Store) Holds(instance string, holder Holder) bool {
+	p := &remoteproc.Processor{Instance: instance}
+	if r, err := s.read(p); err != nil || r.Holder != holder {
+		return false
+	}
+	unlock, err := s.lockFile("claims.lock", unix.LOCK_NB)
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	c, err := s.lock(p)
+	if err == nil {
+		c.unlock()
+	}
+	busy := (*BusyError)(nil)
+	return errors.As(err, &busy) && busy.Holder == holder
 }
 
 // reclaim undoes what a dead holder left; how is LOCK_NB to wait for nobody. The
 // kernel is asked about the processor only if its lock is free: that takes time, and
-// mostly the holder lives.
+// mostly the holder lives, which is a *BusyError.
 func (s *Store) reclaim(instance string, how int) error {
 	unlock, err := s.lockFile("claims.lock", how)
 	if err != nil {
@@ -403,9 +428,6 @@ func (s *Store) reclaim(instance string, how int) error {
 	}
 	defer unlock()
 	c, err := s.lock(&remoteproc.Processor{Instance: instance})
-	if busy := (*BusyError)(nil); errors.As(err, &busy) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -92,8 +92,15 @@ func TestTakeAndRelease(t *testing.T) {
 	if text := busy.Error(); text != "remote processor remoteproc0 (m4) is busy: container first holds it (hybrid-runtime --root /run/x list)" {
 		t.Errorf("message %q", text)
 	}
-	if err := s.Reclaim("remoteproc0"); err != nil {
+	if err := s.Reclaim("remoteproc0", Holder{ID: "second", Root: "/run/x"}); err != nil {
 		t.Errorf("reclaim of a held one: %v", err)
+	}
+	first := Holder{ID: "first", Root: "/run/x"}
+	if err := s.Reclaim("remoteproc0", first); !errors.As(err, &busy) || busy.Holder != first {
+		t.Errorf("reclaim after a holder that lives: %v", err)
+	}
+	if !s.Holds("remoteproc0", first) || s.Holds("remoteproc0", Holder{ID: "first"}) || s.Holds("remoteproc1", first) {
+		t.Error("it is not the first that holds")
 	}
 	s.Sweep()
 	want(t, h, "run/hybrid/processors/remoteproc0.json") // held: not theirs
@@ -342,7 +349,7 @@ func TestReclaimWhatIsNoProcessor(t *testing.T) {
 	h, _ := host(t)
 	write(t, filepath.Join(h.Root, "run/hybrid/victim.json"), "{}")
 	for _, instance := range []string{"", ".", "..", "../victim", "remoteproc9"} {
-		if err := NewStore(h).Reclaim(instance); err != nil {
+		if err := NewStore(h).Reclaim(instance, Holder{ID: "web"}); err != nil {
 			t.Errorf("%q: %v", instance, err)
 		}
 	}
