@@ -98,6 +98,9 @@ func (r *Runtime) read(id string) (*container, error) {
 	if errors.Is(err, fs.ErrNotExist) && !exists(c.dir) {
 		return nil, r.notExist(id)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("container %s: %w (run hybrid-runtime as root)", id, err)
+	}
 	if err == nil {
 		err = json.Unmarshal(b, &c.record)
 	}

@@ -315,13 +315,23 @@ func (n *newborn) commit(ctx context.Context, rec record, pidFile string) error 
 	return n.cmd.Process.Release()
 }
 
-// writePID writes a PID file in one step, without a newline, as runc does.
+// writePID writes a PID file in one step, without a newline, as runc does. The file
+// beside it is new, as anybody may have put a link there: PID files are in /tmp, too.
 func writePID(name string, pid int) error {
 	temporary := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%d", filepath.Base(name), os.Getpid()))
-	if err := os.WriteFile(temporary, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+	_ = os.Remove(temporary)
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
 		return fmt.Errorf("write the PID file: %w", err)
 	}
-	if err := os.Rename(temporary, name); err != nil {
+	_, err = f.WriteString(strconv.Itoa(pid))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(temporary, name)
+	}
+	if err != nil {
 		os.Remove(temporary)
 		return fmt.Errorf("write the PID file: %w", err)
 	}

@@ -14,8 +14,8 @@ import (
 
 // Delete removes a stopped container. With force one that is not stopped is killed
 // first, and one that is not there, or cannot be read, is no error; what is on disk
-// is then removed even if the processor cannot be stopped, which is still an error. What
-// is never removed is a container whose monitor lives.
+// is then removed even if the processor cannot be stopped, which is still an error. A
+// container whose monitor is known to live stays.
 func (r *Runtime) Delete(id string, force bool) error {
 	if err := checkID(id); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,35 @@ func TestMonitorUnseen(t *testing.T) {
 	}
 }
 
+// What may not be read is not damaged.
+func TestNotAllowed(t *testing.T) {
+	r := newRuntime(t)
+	put(t, r, "web", stopped(t, "web"))
+	if err := os.Chmod(r.Root, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(r.Root, 0o700)
+	if os.Geteuid() == 0 {
+		goruntime.LockOSThread()
+		defer goruntime.UnlockOSThread()
+		if err := unix.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Setfsuid(0)
+	}
+	_, serr := r.State("web")
+	for verb, err := range map[string]error{"state": serr, "kill": r.Kill("web", unix.SIGTERM), "start": r.Start("web"), "logs": r.Logs(t.Context(), "web", LogOptions{}, nil, nil)} {
+		if !errors.Is(err, os.ErrPermission) || !strings.HasSuffix(err.Error(), "permission denied (run hybrid-runtime as root)") {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	for verb, err := range map[string]error{"delete": r.Delete("web", false), "delete --force": r.Delete("web", true)} {
+		if !errors.Is(err, os.ErrPermission) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+}
+
 func TestDamaged(t *testing.T) {
 	r := newRuntime(t)
 	records := map[string]string{
@@ -388,6 +418,16 @@ func TestWritePID(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(name))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left %v, %v", entries, err)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.Symlink(other, filepath.Join(filepath.Dir(name), fmt.Sprintf(".pid.%d", os.Getpid()))); err != nil {
+		t.Fatal(err)
+	}
+	if err := writePID(name, 43); err != nil || exists(other) {
+		t.Errorf("%v; it was written through a link: %v", err, exists(other))
+	}
+	if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("the PID file is %v, %v", info, err)
 	}
 	if err := writePID(filepath.Join(name, "below"), 42); err == nil || !strings.HasPrefix(err.Error(), "write the PID file: ") {
 		t.Errorf("%v", err)
