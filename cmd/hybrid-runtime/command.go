@@ -50,6 +50,7 @@ func (a *app) run(args []string) error {
 	global, showVersion := newOptions(), false
 	a.options(global)
 	global.bool(&showVersion, "version", "V", "Print version")
+	global.alias("version", "v")
 	rest, err := global.parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -123,7 +124,8 @@ func (a *app) options(o *options) {
 	o.string(&a.sysroot, "sysroot", "", "DIR", "Folder that holds /sys, /dev, /run and /lib/firmware [env: HYBRID_SYSROOT]")
 	o.string(&a.delegate, "runtime-delegate", "", "PROGRAM", "Runtime for Linux containers [default: runc or crun; env: HYBRID_RUNTIME_DELEGATE]")
 	o.bool(&a.systemd, "systemd-cgroup", "", "The bundle's cgroup is SLICE:PREFIX:NAME, where systemd would put it")
-	o.accept("debug", "")
+	o.accept("debug")
+	o.acceptValue("criu", "rootless")
 }
 
 func (v *verb) declare(o *options) {

@@ -71,7 +71,7 @@ func (a *app) handOver(args []string, verb int) error {
 	var theirs []string
 	for i := 0; i < verb; i++ {
 		name, _, hasValue := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		if name == "runtime-delegate" || name == "sysroot" {
+		if strings.HasPrefix(args[i], "-") && (name == "runtime-delegate" || name == "sysroot") {
 			if !hasValue {
 				i++
 			}

@@ -61,6 +61,7 @@ func TestHandOver(t *testing.T) {
 	options := "--runtime-delegate " + runc + " --sysroot=" + dir + "/sys --root " + root
 	for line, want := range map[string]string{
 		options + " --log x --log-format json start linux":                      "--root " + root + " --log x --log-format json start linux env",
+		options + " --log sysroot start linux":                                  "--root " + root + " --log sysroot start linux env",
 		options + " exec linux ls --sysroot x":                                  "--root " + root + " exec linux ls --sysroot x env",
 		options + " kill --all linux 9":                                         "--root " + root + " kill --all linux 9 env",
 		options + " delete --force linux":                                       "--root " + root + " delete --force linux env",

@@ -35,10 +35,11 @@ func (a *app) kill() *verb {
 	}
 }
 
-// parseSignal takes TERM, SIGTERM, term and 15.
+// parseSignal takes TERM, SIGTERM, term and 15, and 0, which asks whether there is
+// something to send to, as in kill(2).
 func parseSignal(s string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
-		if n < 1 || n > 64 {
+		if n < 0 || n > 64 {
 			return 0, usagef("no signal %q", s)
 		}
 		return unix.Signal(n), nil

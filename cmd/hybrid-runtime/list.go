@@ -19,7 +19,8 @@ func (a *app) list() *verb {
 		short: "List the containers",
 		usage: "[OPTIONS]",
 		options: func(o *options) {
-			o.string(&format, "format", "o", "FORMAT", "Output format: table or json [default: table]")
+			o.string(&format, "format", "f", "FORMAT", "Output format: table or json [default: table]")
+			o.alias("format", "o")
 			o.bool(&quiet, "quiet", "q", "Print the names only")
 		},
 		run: func([]string) error {
@@ -36,9 +37,12 @@ func (a *app) list() *verb {
 			}
 			switch {
 			case quiet:
+				var b strings.Builder
 				for _, e := range entries {
-					fmt.Fprintln(a.out, e.ID)
+					b.WriteString(e.ID + "\n")
 				}
+				_, err := io.WriteString(a.out, b.String())
+				return err
 			case format == "json":
 				if entries == nil {
 					entries = []runtime.Entry{}
@@ -47,7 +51,6 @@ func (a *app) list() *verb {
 			default:
 				return writeTable(a.out, entries)
 			}
-			return nil
 		},
 	}
 }

@@ -100,7 +100,7 @@ func TestHelpSaysWhatWasPromised(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	for _, flag := range []string{"-V", "--version"} {
+	for _, flag := range []string{"-V", "-v", "--version"} {
 		got, err := output(t, flag)
 		if err != nil || !strings.HasPrefix(got, "hybrid-runtime version ") || !strings.Contains(got, "\nspec: "+specs.Version+"\n") {
 			t.Errorf("%s: %q, %v", flag, got, err)
@@ -169,6 +169,36 @@ func TestFeatures(t *testing.T) {
 	}
 }
 
+// Spellings of runc, and of engines that think they call it.
+func TestAsRunc(t *testing.T) {
+	root := t.TempDir()
+	for line, want := range map[string]string{
+		"list -f json": "[]\n", "list -o json": "[]\n", "list --format json -q": "",
+		"--rootless=true --criu /usr/sbin/criu --debug list -q": "", "--rootless auto list -f json": "[]\n",
+	} {
+		if got, err := output(t, append([]string{"--root", root}, strings.Fields(line)...)...); err != nil || got != want {
+			t.Errorf("%q: %q, %v", line, got, err)
+		}
+	}
+}
+
+// full is a disk on which there is no room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, unix.ENOSPC }
+
+// What could not be written was not done.
+func TestNoRoom(t *testing.T) {
+	for _, line := range []string{"list", "list -q", "list -f json", "features"} {
+		if err := (&app{out: full{}, errOut: full{}}).run(append([]string{"--root", t.TempDir()}, strings.Fields(line)...)); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+	if err := (&app{out: full{}}).writeProcesses("PID\n13\n", []int{13}); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("ps: %v", err)
+	}
+}
+
 func TestWriteProcesses(t *testing.T) {
 	var out bytes.Buffer
 	const ps = "UID   PID  PPID CMD\nroot   12     1 a 13\nroot   13     1 b\n\n"
@@ -182,13 +212,13 @@ func TestWriteProcesses(t *testing.T) {
 
 func TestParseSignal(t *testing.T) {
 	for s, want := range map[string]unix.Signal{
-		"TERM": unix.SIGTERM, "SIGTERM": unix.SIGTERM, "term": unix.SIGTERM, "sigKill": unix.SIGKILL, "15": unix.SIGTERM, "9": unix.SIGKILL, "1": 1, "64": 64,
+		"TERM": unix.SIGTERM, "SIGTERM": unix.SIGTERM, "term": unix.SIGTERM, "sigKill": unix.SIGKILL, "15": unix.SIGTERM, "9": unix.SIGKILL, "0": 0, "1": 1, "64": 64,
 	} {
 		if got, err := parseSignal(s); got != want || err != nil {
 			t.Errorf("%q is %d, %v, want %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "0", "-1", "65", "SIG", "SIGSIGTERM", "NONSENSE", "9x", "9223372036854775808"} {
+	for _, s := range []string{"", "-1", "65", "SIG", "SIGSIGTERM", "NONSENSE", "9x", "9223372036854775808"} {
 		if got, err := parseSignal(s); err == nil {
 			t.Errorf("%q is signal %d", s, got)
 		}

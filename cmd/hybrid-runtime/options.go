@@ -56,6 +56,9 @@ func (o *options) int(p *int, name, short, value, text string) {
 	}
 }
 
+// alias declares another name of an option, which help does not show.
+func (o *options) alias(name, other string) { o.set.Var(o.set.Lookup(name).Value, other, "") }
+
 // accept declares options that engines give and that change nothing here; help does
 // not show them.
 func (o *options) accept(names ...string) {
@@ -63,6 +66,14 @@ func (o *options) accept(names ...string) {
 		if n != "" {
 			o.set.Bool(n, false, "")
 		}
+	}
+}
+
+// acceptValue declares options with a value that engines give and that change nothing
+// here.
+func (o *options) acceptValue(names ...string) {
+	for _, n := range names {
+		o.set.String(n, "", "")
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -59,15 +60,17 @@ func (a *app) writeProcesses(out string, pids []int) error {
 	if column < 0 {
 		return fmt.Errorf("ps prints no column PID: %q", header)
 	}
-	fmt.Fprintln(a.out, header)
+	b := strings.Builder{}
+	b.WriteString(header + "\n")
 	for line := range strings.Lines(lines) {
 		fields := strings.Fields(line)
 		if len(fields) <= column {
 			continue
 		}
 		if pid, err := strconv.Atoi(fields[column]); err == nil && slices.Contains(pids, pid) {
-			fmt.Fprint(a.out, line)
+			b.WriteString(line)
 		}
 	}
-	return nil
+	_, err := io.WriteString(a.out, b.String())
+	return err
 }
