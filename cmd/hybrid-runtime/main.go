@@ -9,7 +9,9 @@ import (
 	"os"
 	goruntime "runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -88,10 +90,30 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// lineError is an error in one line.
+// lineError is an error in one line, without what a terminal would obey: images and
+// hooks choose words of it.
 type lineError struct{ err error }
 
-func (e *lineError) Error() string { return strings.ReplaceAll(e.err.Error(), "\n", "; ") }
+func (e *lineError) Error() string {
+	var b strings.Builder
+	for text := e.err.Error(); text != ""; {
+		r, n := utf8.DecodeRuneInString(text)
+		switch {
+		case r == '\n':
+			b.WriteString("; ")
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case strconv.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		text = text[n:]
+	}
+	return b.String()
+}
+
 func (e *lineError) Unwrap() error { return e.err }
 
 // usageError is a command line that makes no sense.

@@ -225,6 +225,21 @@ func TestParseSignal(t *testing.T) {
 	}
 }
 
+func TestLineError(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\nb":                     "a; b",
+		`quote " and \ stay`:       `quote " and \ stay`,
+		"an ellipsis… stays":       "an ellipsis… stays",
+		"\x1b]0;title\x07 \x1b[2J": `\x1b]0;title\a \x1b[2J`,
+		"a\tb\r\x00\x7f":           `a\tb\r\x00\x7f`,
+		"\u009b2J \u202e \xff\xfe": `\u009b2J \u202e \xff\xfe`,
+	} {
+		if got := (&lineError{errors.New(text)}).Error(); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestReport(t *testing.T) {
 	err := &lineError{errors.Join(errors.New(`what "it" was <x>`), errors.New("and more"))}
 	a := &app{log: filepath.Join(t.TempDir(), "log"), logFormat: "json"}

@@ -208,16 +208,40 @@ func programOf(spec *specs.Spec, here Host) (image.Program, error) {
 // checkVersion takes the versions of the specification that this one is compatible
 // with: all of the same major version (config.md, Specification version).
 func checkVersion(version string) error {
-	major, rest, found := strings.Cut(version, ".")
+	major, _, _ := strings.Cut(version, ".")
 	switch {
 	case version == "":
 		return errors.New("config.json has no ociVersion")
-	case !found || rest == "":
-		return fmt.Errorf("ociVersion %q of config.json is not a version, as %s", version, specs.Version)
+	case !isVersion(version):
+		return fmt.Errorf("ociVersion %.64q of config.json is not a version, as %s", version, specs.Version)
 	case major != strconv.Itoa(specs.VersionMajor):
 		return fmt.Errorf("ociVersion %s of config.json is not supported: want %d.x", version, specs.VersionMajor)
 	}
 	return nil
+}
+
+// isVersion reports whether a version is MAJOR.MINOR.PATCH, perhaps with more after a
+// hyphen or a plus sign: semver.org, version 2.0.0.
+func isVersion(version string) bool {
+	core, more := version, ""
+	if i := strings.IndexAny(version, "-+"); i >= 0 {
+		core, more = version[:i], version[i+1:]
+		if more == "" {
+			return false
+		}
+	}
+	numbers := strings.Split(core, ".")
+	for _, n := range numbers {
+		if n == "" || strings.Trim(n, "0123456789") != "" {
+			return false
+		}
+	}
+	for _, c := range []byte(more) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-+.", c) >= 0) {
+			return false
+		}
+	}
+	return len(numbers) == 3
 }
 
 func readConfig(name string) (*specs.Spec, error) {

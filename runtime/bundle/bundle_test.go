@@ -471,3 +471,16 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestCheckVersion(t *testing.T) {
+	for _, version := range []string{"1.0.0", "1.0.2-dev", "1.3.0", "1.99.0", "1.0.0-rc.1+git.a-b"} {
+		if err := checkVersion(version); err != nil {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
+	for _, version := range []string{"", "1", "1.", "1.2", "1..0", "1.x.y", "v1.0.0", "1.0.0.0", "1.0.0-", "1.2.0-dev\n", "1.0.0 ", "0.9.0", "2.0.0", "01x.0.0"} {
+		if err := checkVersion(version); err == nil {
+			t.Errorf("%q was taken", version)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,9 @@ import (
 
 // maxSaid is how much of what a hook says an error quotes, in bytes.
 const maxSaid = 1024
+
+// maxTimeout is the longest timeout, in seconds, that a time.Duration holds.
+const maxTimeout = int(min(int64(math.MaxInt64)/int64(time.Second), math.MaxInt))
 
 // Check refuses what the specification does.
 func Check(kind string, hooks []specs.Hook) error {
@@ -40,7 +44,8 @@ func Check(kind string, hooks []specs.Hook) error {
 func Run(ctx context.Context, kind string, h specs.Hook, state []byte, dir string, start func(*exec.Cmd) error) error {
 	if h.Timeout != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(*h.Timeout)*time.Second, errTimeout)
+		seconds := min(*h.Timeout, maxTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(seconds)*time.Second, errTimeout)
 		defer cancel()
 	}
 	said := &tail{}

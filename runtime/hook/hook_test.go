@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,9 @@ func TestRun(t *testing.T) {
 	}
 	if got, _ := os.ReadFile(out); !strings.HasPrefix(string(got), "/bin/false -c ") {
 		t.Errorf("%q", got)
+	}
+	if err := run(t, specs.Hook{Path: "/bin/true", Timeout: seconds(math.MaxInt)}, "", dir); err != nil {
+		t.Errorf("a timeout for ever: %v", err)
 	}
 	if err := run(t, specs.Hook{Path: "/bin/true"}, strings.Repeat("x", 1<<20), dir); err != nil {
 		t.Errorf("one that does not read: %v", err)
