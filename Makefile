@@ -18,6 +18,8 @@ COMMANDS := hybrid hybrid-sim
 # Without inlining the runtime for arm64 is 200 KB smaller, and its verbs take no more
 # time.
 GO_BUILD_RUNTIME := $(GO_BUILD) -gcflags=all=-l
+# The shim is a module of its own.
+SHIM := cmd/containerd-shim-hybrid-v1
 TOOLS := $(CACHE)/tools
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env PATH=$(PATH))
 
@@ -54,9 +56,10 @@ setup: ## Install what is missing on a Debian machine (apt, once)
 
 .PHONY: build
 build: guest ## Build every command into bin/
-	@echo "==> building $(COMMANDS) hybrid-runtime into bin/"
+	@echo "==> building $(COMMANDS) hybrid-runtime containerd-shim-hybrid-v1 into bin/"
 	@$(GO_BUILD) -o bin/ $(COMMANDS:%=./cmd/%)
 	@$(GO_BUILD_RUNTIME) -o bin/ ./cmd/hybrid-runtime
+	@cd $(SHIM) && $(GO_BUILD) -o $(CURDIR)/bin/ .
 
 .PHONY: guest
 guest: ## Build what runs on the virtual board into bin/linux_arm/
@@ -93,6 +96,7 @@ GOTESTSUM = $(TOOLS)/gotestsum --format pkgname-and-test-fails --
 test-unit: $(TOOLS)/gotestsum ## Tests that need nothing but Go
 	@echo "==> unit tests"
 	@$(GOTESTSUM) ./...
+	@cd $(SHIM) && $(GOTESTSUM) ./...
 
 .PHONY: test-build
 test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the builder with every BuildKit and engine (root)
@@ -176,6 +180,7 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check style and what linters fi
 	@files=$$($(TOOLS)/gofumpt -l .); if [ -n "$$files" ]; then echo "not formatted (make fmt): $$files"; exit 1; fi
 	@$(TOOLS)/golangci-lint run --build-tags kernel,engine ./...
 	@go vet -tags kernel,engine ./...
+	@cd $(SHIM) && $(TOOLS)/golangci-lint run ./... && go vet ./...
 
 .PHONY: fmt
 fmt: $(TOOLS)/gofumpt ## Format the code

@@ -5,9 +5,13 @@ package imports
 import (
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +141,43 @@ func TestImportTable(t *testing.T) {
 	}
 	if seen < 20 {
 		t.Errorf("only %d imports were looked at: the test is blind", seen)
+	}
+}
+
+// The shim is a module of its own, which knows hybrid-runtime as a binary alone.
+func TestShimImportsNothingOfOurs(t *testing.T) {
+	const dir = "../../cmd/containerd-shim-hybrid-v1"
+	files, err := filepath.Glob(dir + "/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range f.Imports {
+			seen++
+			if strings.HasPrefix(i.Path.Value, `"`+module) {
+				t.Errorf("%s imports %s", name, i.Path.Value)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d imports were looked at: the test is blind", seen)
+	}
+	mod, err := os.ReadFile(dir + "/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch text := string(mod); {
+	case !strings.HasPrefix(text, "module "+module+"cmd/containerd-shim-hybrid-v1\n"):
+		t.Errorf("another module: %.80q", text)
+	case strings.Count(text, module) != 1:
+		t.Errorf("go.mod requires what is ours")
+	case !strings.Contains(text, "\tgithub.com/containerd/containerd v1.7."):
+		t.Errorf("go.mod is not on containerd's 1.7 line, whose shims containerd 1.6 accepts")
 	}
 }
 
