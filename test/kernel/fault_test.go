@@ -171,7 +171,7 @@ func TestMonitorKilledAnywhere(t *testing.T) {
 			}
 			points += hit
 			t.Logf("%d points in %v", hit, time.Since(begin).Round(time.Millisecond))
-			if hit < 10 {
+			if hit < 5 {
 				t.Errorf("only %d points were hit: the test is blind", hit)
 			}
 		})
@@ -191,7 +191,8 @@ func (d *desk) monitorKilledAt(pid int, site string, n int, act func(), ends boo
 		if err := strace.Start(); err != nil {
 			d.Fatal(err)
 		}
-		if held := waitFor(3*time.Second, func() bool { return traced(pid) }); held {
+		// it may be killed at once, by a call that it makes now and then
+		if held := waitFor(3*time.Second, func() bool { return traced(pid) || !slices.Contains(monitors(), pid) }); held {
 			break
 		}
 		_ = strace.Process.Kill()
