@@ -35,6 +35,8 @@ func (s service) Create(ctx context.Context, r *api.CreateTaskRequest) (*api.Cre
 }
 
 // RegisterTTRPC makes it the service that the shim serves.
+//
+//nolint:unparam // shims want an error of their services
 func (s service) RegisterTTRPC(server *ttrpc.Server) error {
 	api.RegisterTaskService(server, s)
 	return nil

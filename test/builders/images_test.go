@@ -120,7 +120,7 @@ func TestTaken(t *testing.T) {
 	t.Run("containerd", func(t *testing.T) {
 		dir := t.TempDir()
 		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
-		env := []string{"CONTAINERD_ADDRESS=" + daemons.Containerd(t, dir, "containerd", 3, "")}
+		env := []string{"CONTAINERD_ADDRESS=" + daemons.Containerd(t, dir, "containerd", 3, "").Socket}
 		b := b
 		b.env = with(b.env, append(env, "PATH="+daemons.Dir(t)+":"+os.Getenv("PATH"))...)
 		b.makes(t, with(forBoard, "--tag", "hello", "--load=containerd")...)

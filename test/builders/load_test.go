@@ -114,7 +114,7 @@ func TestLoad(t *testing.T) {
 	t.Run("containerd", func(t *testing.T) {
 		dir := t.TempDir()
 		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
-		address := daemons.Containerd(t, dir, "containerd", 3, "")
+		address := daemons.Containerd(t, dir, "containerd", 3, "").Socket
 		ctr := filepath.Join(daemons.Dir(t), "ctr")
 		b := b
 		b.env = with(b.env, "DOCKER_HOST=unix://"+dir+"/nobody.sock", "CONTAINERD_ADDRESS="+address, "PATH="+daemons.Dir(t)+":"+os.Getenv("PATH"))
@@ -313,7 +313,7 @@ func wantKept(t *testing.T, b builds) {
 	b.refuses(t, "type=moby: only a Docker Engine that builds has that store", with(oneTarget, "--output", "type=moby,name=x")...)
 
 	// a Dockerfile without RUN: containerd's shim is not there
-	address := daemons.Containerd(t, dir, "containerd", 3, "")
+	address := daemons.Containerd(t, dir, "containerd", 3, "").Socket
 	b.env = []string{"HYBRID_BUILDER=" + daemons.Buildkitd(t, dir, "--oci-worker=false", "--containerd-worker=true", "--containerd-worker-addr", address)}
 	m, said, code := b.run(t, dir+"/files", image...)
 	if code != 0 {

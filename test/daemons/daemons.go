@@ -38,6 +38,8 @@ func Dir(t *testing.T) string {
 
 // Daemon is a process that a test starts, and ends with the test.
 type Daemon struct {
+	Socket string // that it listens on
+
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 	done chan struct{}
@@ -46,7 +48,7 @@ type Daemon struct {
 // Start starts a daemon, and waits until it listens on a socket.
 func Start(t *testing.T, socket string, attr *syscall.SysProcAttr, env []string, name string, args ...string) *Daemon {
 	t.Helper()
-	d := &Daemon{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	d := &Daemon{Socket: socket, cmd: exec.Command(name, args...), done: make(chan struct{})}
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	d.cmd.SysProcAttr = attr
@@ -85,6 +87,15 @@ func (d *Daemon) stop(t *testing.T) {
 	}
 }
 
+// Kill ends a daemon as nobody should.
+func (d *Daemon) Kill(t *testing.T) {
+	t.Helper()
+	if err := d.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-d.done
+}
+
 // Buildkitd starts buildkitd, with an OCI worker unless worker says otherwise, and
 // returns its address.
 func Buildkitd(t *testing.T, dir string, worker ...string) string {
@@ -105,8 +116,8 @@ func Buildkitd(t *testing.T, dir string, worker ...string) string {
 }
 
 // Containerd starts a containerd, with config added to its configuration of this
-// version, and returns its address. It has no CRI.
-func Containerd(t *testing.T, dir, containerd string, version int, config string, env ...string) string {
+// version. It has no CRI.
+func Containerd(t *testing.T, dir, containerd string, version int, config string, env ...string) *Daemon {
 	t.Helper()
 	socket, name := filepath.Join(dir, "containerd.sock"), filepath.Join(dir, "config.toml")
 	text := fmt.Sprintf(`version = %[3]d
@@ -121,8 +132,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	Start(t, socket, nil, env, filepath.Join(Dir(t), containerd), "--config", name)
-	return socket
+	return Start(t, socket, nil, env, filepath.Join(Dir(t), containerd), "--config", name)
 }
 
 // Podman puts a podman command into dir/bin that keeps all below dir, and has config

@@ -22,6 +22,9 @@ import (
 	"github.com/hybrid-containers/hybrid/test/daemons"
 )
 
+// shimRuntime is the name of our shim.
+const shimRuntime = "io.containerd.hybrid.v1"
+
 // engine is what people ask of an engine, in the words of Docker.
 type engine interface {
 	load(t *testing.T, archive string)
@@ -109,16 +112,22 @@ type docker struct {
 }
 
 func newDocker(t *testing.T, d *desk, dir, runtime string) engine {
-	return startDocker(t, d, dir, runtime, "debian/usr/sbin/dockerd", "")
+	return startDocker(t, d, dir, runtime, "debian/usr/sbin/dockerd", "", "hybrid")
 }
 
 // newDocker29 is the newer Docker, on the newer containerd, with the client of the
 // older.
 func newDocker29(t *testing.T, d *desk, dir, runtime string) engine {
-	return startDocker(t, d, dir, runtime, "dockerd", daemons.Dir(t)+":", "DOCKER_API_VERSION=1.44")
+	return startDocker(t, d, dir, runtime, "dockerd", daemons.Dir(t)+":", "hybrid", "DOCKER_API_VERSION=1.44")
 }
 
-func startDocker(t *testing.T, d *desk, dir, runtime, dockerd, with string, env ...string) engine {
+// newDocker29Shim is told no more than the name of our shim.
+func newDocker29Shim(t *testing.T, d *desk, dir, runtime string) engine {
+	with := daemons.Dir(t) + ":" + filepath.Dir(runtime) + ":"
+	return startDocker(t, d, dir, runtime, "dockerd", with, shimRuntime, "DOCKER_API_VERSION=1.44")
+}
+
+func startDocker(t *testing.T, d *desk, dir, runtime, dockerd, with, name string, env ...string) engine {
 	engines := daemons.Dir(t)
 	with += engines + "/runc/usr/bin:" + engines + "/runc/usr/sbin:" + engines + "/debian/usr/bin"
 	address := daemons.Docker(t, dir, dockerd, with, map[string]any{
@@ -126,7 +135,7 @@ func startDocker(t *testing.T, d *desk, dir, runtime, dockerd, with string, env 
 	}, "HYBRID_SYSROOT="+d.dir)
 	return &docker{
 		client{args: []string{filepath.Join(engines, "debian/usr/bin/docker"), "--host", address}, env: append(env, "DOCKER_CONFIG="+dir+"/client")},
-		[]string{"--runtime", "hybrid"},
+		[]string{"--runtime", name},
 	}
 }
 
@@ -229,25 +238,60 @@ func (e *docker) wait(t *testing.T, id string) int {
 // ctr is containerd's own command line.
 type ctr struct {
 	client
-	runtime string
 	dir     string
+	flags   []string // of run: the runtime
 	loading []string // options of import
 }
 
+// release is one of containerd's.
+type release struct {
+	from    string   // its folder among the engines
+	config  int      // the version of its configuration
+	loading []string // options of its ctr to import
+}
+
+// The releases of the tests, Debian's and a newer one.
+var (
+	debian = release{"runc/usr/bin", 2, nil}
+	newer  = release{".", 3, []string{"--local"}} // else it unpacks with its own snapshotter
+)
+
 func newContainerd(t *testing.T, d *desk, dir, runtime string) engine {
-	return startContainerd(t, d, dir, runtime, "runc/usr/bin", 2)
+	return debian.start(t, d, dir, filepath.Dir(runtime), stock(dir, runtime)...)
 }
 
 // newContainerd2 is the newer containerd, with its own shim.
 func newContainerd2(t *testing.T, d *desk, dir, runtime string) engine {
-	return startContainerd(t, d, dir, runtime, ".", 3, "--local") // else it unpacks with its own snapshotter
+	return newer.start(t, d, dir, filepath.Dir(runtime), stock(dir, runtime)...)
 }
 
-func startContainerd(t *testing.T, d *desk, dir, runtime, from string, version int, load ...string) engine {
+// newContainerdShim is containerd with our shim.
+func newContainerdShim(t *testing.T, d *desk, dir, runtime string) engine {
+	return debian.start(t, d, dir, filepath.Dir(runtime), "--runtime", shimRuntime)
+}
+
+func newContainerd2Shim(t *testing.T, d *desk, dir, runtime string) engine {
+	return newer.start(t, d, dir, filepath.Dir(runtime), "--runtime", shimRuntime)
+}
+
+// stock are the flags that make the stock shim run our binary.
+func stock(dir, runtime string) []string {
+	return []string{"--runtime", "io.containerd.runc.v2", "--runc-binary", runtime, "--runc-root", filepath.Join(dir, "runc")}
+}
+
+// start starts containerd, which finds our binaries in bin.
+func (r release) start(t *testing.T, d *desk, dir, bin string, flags ...string) *ctr {
+	return r.client(t, r.daemon(t, d, dir, bin), dir, flags...)
+}
+
+func (r release) client(t *testing.T, d *daemons.Daemon, dir string, flags ...string) *ctr {
+	return &ctr{client{args: []string{filepath.Join(daemons.Dir(t), r.from, "ctr"), "--address", d.Socket}}, dir, flags, r.loading}
+}
+
+func (r release) daemon(t *testing.T, d *desk, dir, bin string) *daemons.Daemon {
 	engines := daemons.Dir(t)
-	address := daemons.Containerd(t, dir, from+"/containerd", version, "[plugins.\"io.containerd.internal.v1.restart\"]\n  interval = \"1s\"\n",
-		"PATH="+filepath.Join(engines, from)+":"+engines+"/runc/usr/sbin:"+os.Getenv("PATH"), "HYBRID_SYSROOT="+d.dir)
-	return &ctr{client{args: []string{filepath.Join(engines, from, "ctr"), "--address", address}}, runtime, dir, load}
+	return daemons.Containerd(t, dir, r.from+"/containerd", r.config, "[plugins.\"io.containerd.internal.v1.restart\"]\n  interval = \"1s\"\n",
+		"PATH="+filepath.Join(engines, r.from)+":"+engines+"/runc/usr/sbin:"+bin+":"+os.Getenv("PATH"), "HYBRID_SYSROOT="+d.dir)
 }
 
 func (e *ctr) log(id string) string { return filepath.Join(e.dir, id+".log") }
@@ -259,10 +303,7 @@ func (e *ctr) load(t *testing.T, archive string) {
 
 // options of ctr for a container.
 func (e *ctr) options(id string) []string {
-	return []string{
-		"run", "--snapshotter", "native", "--runtime", "io.containerd.runc.v2", "--runc-binary", e.runtime,
-		"--runc-root", filepath.Join(e.dir, "runc"), "--cgroup", "/" + idPrefix + "ctr/" + id,
-	}
+	return append([]string{"run", "--snapshotter", "native", "--cgroup", "/" + idPrefix + "ctr/" + id}, e.flags...)
 }
 
 func (e *ctr) attached(id, image string) result {

@@ -257,14 +257,7 @@ func (p place) refused(t *testing.T, image, says string) {
 }
 
 func TestEngines(t *testing.T) {
-	bin, err := filepath.Abs("../../bin/hybrid-runtime")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(bin); err != nil {
-		t.Fatalf("%v (make build)", err)
-	}
-	images := images(t)
+	bin, images := built(t), images(t)
 	took := map[string]map[string]string{}
 	engines := []struct {
 		name   string
@@ -273,9 +266,12 @@ func TestEngines(t *testing.T) {
 		bridge bool
 	}{
 		{"containerd", newContainerd, "", false},
+		{"containerd (shim)", newContainerdShim, "", false},
 		{"containerd 2", newContainerd2, "", false},
+		{"containerd 2 (shim)", newContainerd2Shim, "", false},
 		{"Docker", newDocker, "", true},
 		{"Docker 29", newDocker29, `runc create failed: namespace {"time" ""} does not exist`, true},
+		{"Docker 29 (shim)", newDocker29Shim, `runc create failed: namespace {"time" ""} does not exist`, true},
 		{"podman", newPodman, "", false},
 	}
 	for _, e := range engines {
@@ -324,6 +320,21 @@ func TestEngines(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", &table)
+}
+
+// built is the runtime's binary, that has the shim beside it.
+func built(t *testing.T) string {
+	t.Helper()
+	bin, err := filepath.Abs("../../bin/hybrid-runtime")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{bin, filepath.Join(filepath.Dir(bin), "containerd-shim-hybrid-v1")} {
+		if _, err := os.Stat(file); err != nil {
+			t.Fatalf("%v (make build)", err)
+		}
+	}
+	return bin
 }
 
 // images makes the archives of the images.
