@@ -174,6 +174,10 @@ bench: setup build sdk-base $(HYBRID_ENGINES)/buildkitd $(HYBRID_ENGINES)/buildc
 	@[ -x /usr/bin/time ] || { $(SUDO) apt-get update -q; $(SUDO) apt-get install -y -q --no-install-recommends time; }
 	@$(SUDO) go run ./test/bench $(BENCH)
 
+.PHONY: bench-engines
+bench-engines: build engines ## Measure firmware under our shim beside runc on one containerd; prints ratios
+	@$(SUDO) go run ./test/bench engines
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check style and what linters find
 	@echo "==> linters"

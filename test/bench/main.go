@@ -6,7 +6,8 @@
 // Then the same verbs on the virtual board, where there is nothing to compare with but
 // true(1): an emulated machine is slow.
 //
-// It takes root, /dev/fuse, runc and GNU time. Run it by `make bench`.
+// It takes root, /dev/fuse, runc and GNU time. Run it by `make bench`; `make
+// bench-engines` measures under an engine.
 package main
 
 import (
@@ -34,14 +35,14 @@ import (
 func main() {
 	runs := flag.Int("runs", 21, "how often each verb and each build is run; the median counts")
 	flag.Parse()
-	what := flag.Arg(0) // runtime or build; both if it is not said
+	what := flag.Arg(0) // runtime, build or engines; the first two if it is not said
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	for _, b := range []struct {
 		name string
 		run  func(context.Context, int) error
-	}{{"build", benchBuild}, {"runtime", bench}} {
-		if what != "" && what != b.name {
+	}{{"build", benchBuild}, {"runtime", bench}, {"engines", benchEngines}} {
+		if what != b.name && (what != "" || b.name == "engines") { // that one is asked for
 			continue
 		}
 		if err := b.run(ctx, *runs); err != nil {
