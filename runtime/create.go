@@ -365,7 +365,7 @@ func (n *newborn) discard() {
 // container. One that is closed on exec is not our caller's.
 func preservedFiles(n int) ([]*os.File, error) {
 	var files []*os.File
-	for fd := 3; fd < 3+n; fd++ {
+	for fd := 3; fd-3 < n; fd++ {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		if err == nil && flags&unix.FD_CLOEXEC != 0 {
 			err = unix.EBADF

@@ -14,6 +14,9 @@ import (
 // dumpSuffix ends the names of dumps.
 const dumpSuffix = ".core"
 
+// abandoned is how long nothing was added to a dump that nobody writes any more.
+const abandoned = time.Minute
+
 // saveDump lets the kernel make a dump of a crashed core, which it does on the way to
 // a restart only, keeps it in a file, and says where that is.
 func (m *monitor) saveDump() {
@@ -67,7 +70,8 @@ func (m *monitor) keepDump(d remoteproc.Dump) (name string, size int64, err erro
 }
 
 // pruneDumps removes the oldest dumps of the folder, so that keep are left. Their
-// names are in the order of their times. What was not written whole goes as well.
+// names are in the order of their times. What was not written whole goes as well, once
+// nobody can be writing it.
 func (m *monitor) pruneDumps(keep int) {
 	entries, err := os.ReadDir(m.config.Coredump)
 	if err != nil {
@@ -79,7 +83,9 @@ func (m *monitor) pruneDumps(keep int) {
 		case strings.HasSuffix(e.Name(), dumpSuffix):
 			dumps = append(dumps, e.Name())
 		case strings.HasSuffix(e.Name(), dumpSuffix+".new"):
-			os.Remove(filepath.Join(m.config.Coredump, e.Name()))
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+				os.Remove(filepath.Join(m.config.Coredump, e.Name()))
+			}
 		}
 	}
 	for _, n := range dumps[:max(len(dumps)-keep, 0)] {

@@ -5,11 +5,13 @@ package kernel
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -424,6 +426,8 @@ func TestPreserveFDs(t *testing.T) {
 	d.must("delete", "--force", "web")
 	d.end(pid)
 	d.refused("descriptor 3 of --preserve-fds 1: bad file descriptor", "create", "--preserve-fds", "1", "--bundle", d.bundle(""), "web")
+	most := strconv.Itoa(math.MaxInt)
+	d.refused("descriptor 3 of --preserve-fds "+most+": bad file descriptor", "create", "--preserve-fds", most, "--bundle", d.bundle(""), "web")
 }
 
 func sortedValues(m map[int]string) []string {
