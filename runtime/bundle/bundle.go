@@ -237,7 +237,9 @@ func isVersion(version string) bool {
 		}
 	}
 	for _, c := range []byte(more) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-+.", c) >= 0) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '+', c == '.':
+		default:
 			return false
 		}
 	}

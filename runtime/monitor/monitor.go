@@ -42,6 +42,8 @@ const (
 
 // Main is the monitor process; it returns the exit code.
 func Main() int {
+	// top and the kernel's log call a process by this, and it was started as "exe"
+	_ = os.WriteFile("/proc/self/comm", []byte(Argv0), 0)
 	// these would end the process, or stop it in the middle of something
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP)
 	requests := make(chan os.Signal, 4)

@@ -492,6 +492,9 @@ func TestMonitorProcess(t *testing.T) {
 		}
 	}
 	t.Logf("descriptors: %q", sorted(descriptors(t, pid)))
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "hybrid-monitor\n" {
+		t.Errorf("it is called %q, %v", comm, err)
+	}
 	d.eventually("the monitor gives back what only the start needed: at most 4000 kB are resident", func() bool {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
