@@ -48,6 +48,9 @@ func ParseSource(text string) (Source, error) {
 		}
 		return Source{Engine: kind, Name: rest}, nil
 	case "oci", "oci-archive", "docker-archive":
+		if rest == "" {
+			return Source{}, fmt.Errorf("%q: want %s: and a path", text, kind)
+		}
 		s, err := localSource(rest)
 		if err != nil {
 			return s, err

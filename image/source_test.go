@@ -61,6 +61,7 @@ func TestParseSource(t *testing.T) {
 		"layout@sha256:12":    `digest "sha256:12" is not sha256: and 64 hexadecimal digits`,
 		"image.tar/below.tar": "not a directory",
 		"-x":                  `"-x" is not the name of an image: it starts with -`,
+		"oci:":                "\"oci:\": want oci: and a path",
 		"docker:":             "want docker: and the name of an image",
 		"docker:--help":       "want docker: and the name of an image",
 	} {
