@@ -26,7 +26,7 @@ type folder struct {
 }
 
 // Find says where a cgroup is that is written as in config.json: an absolute path, or
-// one below the caller's own cgroup; with systemd SLICE:PREFIX:NAME, which becomes the
+// one below the caller's own cgroup, which no .. leaves; with systemd SLICE:PREFIX:NAME, which becomes the
 // path that systemd would give it. Nothing is made.
 func Find(path string, systemd bool) (*Cgroup, error) { return find("/proc/self", path, systemd) }
 
@@ -46,11 +46,14 @@ func find(proc, path string, systemd bool) (*Cgroup, error) {
 	}
 	c := &Cgroup{}
 	for _, h := range hierarchies {
-		below := path
+		below := filepath.Clean("/" + path)
 		if !filepath.IsAbs(path) {
-			below = filepath.Join(h.own, path)
+			if below == "/" { // it would be removed with the container, and what is below it
+				return nil, fmt.Errorf("linux.cgroupsPath %q is the caller's own cgroup", path)
+			}
+			below = filepath.Join("/", h.own, below)
 		}
-		if below = filepath.Clean("/" + below); below == "/" {
+		if below == "/" {
 			return nil, fmt.Errorf("linux.cgroupsPath %q is the root of all cgroups", path)
 		}
 		c.folders = append(c.folders, folder{h, filepath.Join(h.dir, below)})
