@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
 )
@@ -22,6 +24,11 @@ func (r *Runtime) Start(id string) error {
 		return err
 	}
 	if c.Hooks != nil && len(c.Hooks.StartContainer) > 0 {
+		lock, err := c.lockStart()
+		if err != nil {
+			return fmt.Errorf("cannot start container %s: %w", id, err)
+		}
+		defer lock.Close()
 		if r.derive(c); c.status != specs.StateCreated {
 			return fmt.Errorf("cannot start container %s: it is %s", id, c.status)
 		}
@@ -51,6 +58,27 @@ func (r *Runtime) Start(id string) error {
 	}
 	// stopped meanwhile, or started by somebody else
 	return fmt.Errorf("cannot start container %s: its monitor ended before the processor was started", id)
+}
+
+// lockStart lets one command at a time run the hooks of a start: they run once, and the
+// failure of another one's must not stop what was started. It is not the lock of the
+// folder, as a hook that hangs must not keep delete waiting.
+func (c *container) lockStart() (*os.File, error) {
+	f, err := os.Open(filepath.Join(c.dir, recordFile))
+	if err != nil {
+		return nil, err
+	}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = errors.New("another command is starting it")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // started runs the hooks of a container whose firmware runs, and tells who waits for it.

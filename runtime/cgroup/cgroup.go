@@ -26,8 +26,8 @@ type folder struct {
 }
 
 // Find says where a cgroup is that is written as in config.json: an absolute path, or
-// one below the caller's own cgroup, which no .. leaves; with systemd SLICE:PREFIX:NAME, which becomes the
-// path that systemd would give it. Nothing is made.
+// one below the caller's own cgroup, which no .. leaves; with systemd
+// SLICE:PREFIX:NAME, which becomes the path that systemd would give it. Nothing is made.
 func Find(path string, systemd bool) (*Cgroup, error) { return find("/proc/self", path, systemd) }
 
 func find(proc, path string, systemd bool) (*Cgroup, error) {

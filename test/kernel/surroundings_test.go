@@ -365,6 +365,27 @@ exit 0
 	}
 }
 
+// Of two starts at once one runs the hooks, and the other one stops nothing.
+func TestHooksOfTwoStarts(t *testing.T) {
+	d := newDesk(t)
+	first := filepath.Join(t.TempDir(), "first")
+	script := fmt.Sprintf("mkdir %s && exec sleep 1", first) // fails if it runs twice
+	d.must("create", "--bundle", d.bundleWith(fmt.Sprintf(
+		`"hooks": {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", %q], "env": ["PATH=/bin:/usr/bin"]}]}`, script)), "web")
+	started := make(chan result)
+	go func() { started <- d.try("start", "web") }()
+	d.eventually("the hook runs", func() bool { _, err := os.Stat(first); return err == nil })
+	d.refused("cannot start container web: another command is starting it", "start", "web")
+	if r := <-started; r.code != 0 {
+		t.Errorf("the first start: exit code %d, %s", r.code, r.err)
+	}
+	d.refused("cannot start container web: it is running", "start", "web")
+	if s := d.state("web"); s.Status != "running" {
+		t.Errorf("state %+v", s)
+	}
+	d.must("delete", "--force", "web")
+}
+
 // A service manager hears of a container whose firmware runs, and of its process.
 func TestNotifySocket(t *testing.T) {
 	d := newDesk(t)
