@@ -12,8 +12,6 @@ import (
 	"fmt"
 	"os"
 
-	_ "github.com/containerd/containerd/runtime/v2/runc/pause" // the sandbox service of pods
-
 	"github.com/containerd/containerd/runtime/v2/runc/manager"
 	"github.com/containerd/containerd/runtime/v2/shim"
 	containerd "github.com/containerd/containerd/version"

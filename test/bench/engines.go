@@ -34,7 +34,7 @@ type tenant struct {
 
 	run, crashed, stopped []time.Duration
 	shim, init            int           // resident, in KiB
-	idle                  time.Duration // of the processor's time, both, for a second
+	shimIdle, initIdle    time.Duration // of the processor's time, in watch
 }
 
 // engineBench is a containerd and who measures it.
@@ -312,16 +312,23 @@ func (e *engineBench) idles(ctx context.Context, t *tenant) (err error) {
 		return err
 	}
 	time.Sleep(calm)
-	before, err := cpu(pid, shim)
+	shimBefore, err := cpu(shim)
+	if err != nil {
+		return err
+	}
+	initBefore, err := cpu(pid)
 	if err != nil {
 		return err
 	}
 	time.Sleep(watch)
-	after, err := cpu(pid, shim)
-	if err != nil {
+	if t.shimIdle, err = cpu(shim); err != nil {
 		return err
 	}
-	t.idle = (after - before) / time.Duration(watch.Seconds())
+	if t.initIdle, err = cpu(pid); err != nil {
+		return err
+	}
+	t.shimIdle -= shimBefore
+	t.initIdle -= initBefore
 	if t.shim, err = status(fmt.Sprintf("/proc/%d/status", shim), "VmRSS"); err != nil {
 		return err
 	}
@@ -329,27 +336,25 @@ func (e *engineBench) idles(ctx context.Context, t *tenant) (err error) {
 	return err
 }
 
-// cpu is how long the threads of processes have run.
-func cpu(pids ...int) (total time.Duration, err error) {
-	for _, pid := range pids {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		if err != nil {
+// cpu is how long the threads of a process have run.
+func cpu(pid int) (total time.Duration, err error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range threads {
+		b, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // a thread that ended
+		} else if err != nil {
 			return 0, err
 		}
-		for _, name := range threads {
-			b, err := os.ReadFile(name)
-			if errors.Is(err, os.ErrNotExist) {
-				continue // a thread that ended
-			} else if err != nil {
-				return 0, err
-			}
-			ran, _, _ := strings.Cut(string(b), " ")
-			ns, err := strconv.ParseInt(ran, 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("%s: %w", name, err)
-			}
-			total += time.Duration(ns)
+		ran, _, _ := strings.Cut(string(b), " ")
+		ns, err := strconv.ParseInt(ran, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", name, err)
 		}
+		total += time.Duration(ns)
 	}
 	return total, nil
 }
@@ -358,7 +363,11 @@ func reportEngines(ours, theirs *tenant, runs int) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 1, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "on one containerd, median of %d\t%s\t%s\tratio\t\n", runs, ours.name, theirs.name)
 	row := func(what, unit string, of func(t *tenant) float64) {
-		fmt.Fprintf(w, "%s\t%.2f %s\t%.2f %s\t%.2f\t\n", what, of(ours), unit, of(theirs), unit, of(ours)/of(theirs))
+		ratio := "-"
+		if of(theirs) != 0 {
+			ratio = fmt.Sprintf("%.2f", of(ours)/of(theirs))
+		}
+		fmt.Fprintf(w, "%s\t%.2f %s\t%.2f %s\t%s\t\n", what, of(ours), unit, of(theirs), unit, ratio)
 	}
 	half := func(d []time.Duration) float64 {
 		return milliseconds(median(d, func(a, b time.Duration) int { return int(a - b) }))
@@ -369,6 +378,7 @@ func reportEngines(ours, theirs *tenant, runs int) error {
 	row("ctr tasks kill to exit event", "ms", func(t *tenant) float64 { return half(t.stopped) })
 	row("shim, resident", "MB", func(t *tenant) float64 { return float64(t.shim) / 1024 })
 	row("init, resident", "MB", func(t *tenant) float64 { return float64(t.init) / 1024 })
-	row("CPU of both when idle, in a second", "ms", func(t *tenant) float64 { return milliseconds(t.idle) })
+	row("CPU of the shim in an idle second", "ms", func(t *tenant) float64 { return milliseconds(t.shimIdle) / watch.Seconds() })
+	row("CPU of the init in an idle second", "ms", func(t *tenant) float64 { return milliseconds(t.initIdle) / watch.Seconds() })
 	return w.Flush()
 }
