@@ -2,6 +2,7 @@ package firmware
 
 import (
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/hybrid-containers/hybrid/board"
@@ -65,4 +66,30 @@ func (f *File) fileOffset(addr, n uint64) (int64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Survives reports whether the file f, the first size bytes of r, says the same of
+// itself once it is patched. What the kernel cannot load any more must not be given to
+// it for a restart.
+func (f *File) Survives(r io.ReaderAt, size int64, patches []Patch) bool {
+	patched, err := Parse(&overlay{r, patches}, size)
+	return err == nil && reflect.DeepEqual(patched, f)
+}
+
+// overlay is a file with patches.
+type overlay struct {
+	io.ReaderAt
+	patches []Patch
+}
+
+func (o *overlay) ReadAt(b []byte, at int64) (int, error) {
+	n, err := o.ReaderAt.ReadAt(b, at)
+	for _, p := range o.patches {
+		for i, c := range p.Bytes {
+			if to := p.Offset + int64(i) - at; to >= 0 && to < int64(n) {
+				b[to] = c
+			}
+		}
+	}
+	return n, err
 }

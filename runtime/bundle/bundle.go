@@ -62,8 +62,15 @@ type Firmware struct {
 func Attached() *Firmware { return &Firmware{Name: "the running firmware", Bundle: "/"} }
 
 // Quiet is what to change in the file so that a core does nothing when it is started
-// with it: see firmware.File.Quiet.
-func (f *Firmware) Quiet(core board.Core) []firmware.Patch { return f.ELF.Quiet(f.file, core) }
+// with it: see firmware.File.Quiet. It is nothing where that would make it unloadable:
+// an image may be entered in its own ELF header.
+func (f *Firmware) Quiet(core board.Core) []firmware.Patch {
+	patches := f.ELF.Quiet(f.file, core)
+	if info, err := f.file.Stat(); err != nil || !f.ELF.Survives(f.file, info.Size(), patches) {
+		return nil
+	}
+	return patches
+}
 
 // HasRPMsg reports whether the firmware asks for a virtio device, over which it may
 // offer terminals.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/image"
 	"github.com/hybrid-containers/hybrid/sim/sysfs/elftest"
 )
@@ -482,5 +484,37 @@ func TestCheckVersion(t *testing.T) {
 		if err := checkVersion(version); err == nil {
 			t.Errorf("%q was taken", version)
 		}
+	}
+}
+
+// What makes a core do nothing must leave the file one that the kernel loads.
+func TestQuiet(t *testing.T) {
+	good := elftest.File{
+		Segments: []elftest.Segment{{Addr: 0x60000000, Data: make([]byte, 64), MemSize: 0x2000}}, Entry: 0x6000002d, // where a header has its counts
+	}.Bytes()
+	// entered in its header, which is loaded, too
+	hostile := bytes.Clone(good)
+	binary.LittleEndian.PutUint32(hostile[elftest.HeaderSize32+elftest.ProgOffset32:], 0)
+	for name, c := range map[string]struct {
+		file []byte
+		want int
+	}{
+		"good":                  {good, 1},
+		"entered in its header": {hostile, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "fw.elf")
+			if err := os.WriteFile(file, c.file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			fw, err := FromPath(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer fw.Close()
+			if got := fw.Quiet(board.Core{MCU: "cortex-m4"}); len(got) != c.want {
+				t.Errorf("%v, want %d patches", got, c.want)
+			}
+		})
 	}
 }
