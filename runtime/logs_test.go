@@ -73,7 +73,10 @@ func TestFollow(t *testing.T) {
 		in.Close()
 	}()
 	var want strings.Builder
+	written := make(chan struct{})
+	defer func() { <-written }() // before its folder is removed
 	go func() {
+		defer close(written)
 		for turn := range 3 {
 			var b strings.Builder
 			for n := range 50 {
