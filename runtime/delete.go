@@ -36,7 +36,7 @@ func (r *Runtime) Delete(id string, force bool) error {
 	c, err := r.load(id)
 	if err != nil {
 		if force {
-			return r.remove(id)
+			return r.deleteUnread(id)
 		}
 		return err
 	}
@@ -57,6 +57,22 @@ func (r *Runtime) Delete(id string, force bool) error {
 		err = cgroup.Remove(c.Cgroup, cgroupTimeout)
 	}
 	if unseen := (*unseenError)(nil); err != nil && (!force || errors.As(err, &unseen)) {
+		return err
+	}
+	return errors.Join(err, r.remove(id))
+}
+
+// deleteUnread removes a container whose record cannot be read. Its claim says which
+// processor it has, and who watches it.
+func (r *Runtime) deleteUnread(id string) error {
+	c := &container{dir: r.dir(id)}
+	c.ID = id
+	c.Processor, c.Monitor = r.claims().HeldBy(r.holder(id))
+	if c.Processor == "" {
+		return r.remove(id)
+	}
+	err := r.kill(c)
+	if unseen := (*unseenError)(nil); errors.As(err, &unseen) {
 		return err
 	}
 	return errors.Join(err, r.remove(id))

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/firmware"
+	"github.com/hybrid-containers/hybrid/runtime/process"
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
 
@@ -58,6 +59,8 @@ type record struct {
 	// if Detach, and else stopped.
 	Attached bool `json:"attached,omitempty"`
 	Detach   bool `json:"detach,omitempty"`
+	// Monitor is the process that has the claim, once it has taken over.
+	Monitor process.Identity `json:"monitor,omitzero"`
 	// Saved are the attributes as they were; nil before they are touched.
 	Saved *attributes `json:"saved,omitempty"`
 }
@@ -223,6 +226,7 @@ func (c *Claim) Configure(coredump bool) error {
 		}
 	}
 	c.record.Saved = saved
+	c.record.Monitor, _ = process.Of(os.Getpid()) // without /proc it is not known
 	if err := c.save(); err != nil {
 		return err
 	}
@@ -396,6 +400,22 @@ func (s *Store) Reclaim(instance string, holder Holder) error {
 		return nil
 	}
 	return err
+}
+
+// HeldBy returns the processor that holder has, and the process that has it for it; ""
+// if it has none. It is for a container that cannot be read: else that says it.
+func (s *Store) HeldBy(holder Holder) (instance string, monitor process.Identity) {
+	entries, _ := os.ReadDir(s.dir) // a folder that is not there holds nothing
+	for _, e := range entries {
+		name, found := strings.CutSuffix(e.Name(), "."+savedRecord)
+		if !found {
+			continue
+		}
+		if r, err := s.read(&remoteproc.Processor{Instance: name}); err == nil && r.Holder == holder {
+			return name, r.Monitor
+		}
+	}
+	return "", process.Identity{}
 }
 
 // Holds reports whether holder has a processor: its lock tells that it lives, where

@@ -47,7 +47,7 @@ var rooms = map[string][]string{
 	"runtime/namespace":  {},
 	"runtime/hook":       {},
 	"runtime/delegate":   {},
-	"runtime/claim":      {"runtime/remoteproc", "firmware"},
+	"runtime/claim":      {"runtime/remoteproc", "runtime/process", "firmware"},
 	"runtime/monitor":    {"runtime/remoteproc", "runtime/claim"},
 	"runtime/bundle":     {"board", "image", "firmware"},
 	"cmd/hybrid-runtime": {"runtime", "board", "image", "firmware"},

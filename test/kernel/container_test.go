@@ -355,6 +355,23 @@ func TestStandardOutput(t *testing.T) {
 	}
 }
 
+// A record that is damaged keeps nobody from ending the firmware that runs.
+func TestDamagedWhileRunning(t *testing.T) {
+	d := newDesk(t)
+	pid := d.run("web")
+	if err := os.WriteFile(filepath.Join(d.w.dir, "run/hybrid/containers/web/container.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.refused("container web is damaged: ", "kill", "web")
+	d.must("delete", "--force", "web")
+	if code := d.end(pid); code != 137 {
+		t.Errorf("exit code %d", code)
+	}
+	if state := d.attribute(0, "state"); state != "offline" {
+		t.Errorf("the processor is %s", state)
+	}
+}
+
 // Of many who want the processors at once as many get one as there are, and the
 // others are told who has them.
 func TestManyAtOnce(t *testing.T) {
