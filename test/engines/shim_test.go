@@ -46,7 +46,11 @@ func shims(t *testing.T, show func(t *testing.T, s *stage)) {
 			for _, i := range images {
 				s.load(t, i)
 			}
-			t.Cleanup(func() { s.place.forget(s.id) })
+			defer func() { // before the containerd of the end is stopped
+				if t.Failed() {
+					s.place.forget(s.id)
+				}
+			}()
 			show(t, s)
 			d.wantIdle(t)
 			wantShims(t, dir, 0)
