@@ -1,6 +1,6 @@
-// Package engines runs firmware under the engines that people have: containerd with
-// the stock runc shim, Docker, and podman, each of which takes hybrid-runtime for
-// runc. One table of behaviours is wanted from each.
+// Package engines runs firmware under the engines that people have: containerd,
+// Docker and podman, which take hybrid-runtime for runc, and containerd and Docker
+// with our shim. One table of behaviours is wanted from each.
 //
 // The engines are Debian's, and newer ones that are built (make engines), started by
 // the tests on sockets and in folders of their own; the board is simulated. They need

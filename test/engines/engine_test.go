@@ -319,12 +319,13 @@ func (e *ctr) run(id, image string, o options) result {
 		args = append(e.options(id), "--tty", "--fifo-dir", filepath.Join(e.dir, "fifo"))
 		return e.onTerminal(e.log(id), append(args, "docker.io/library/"+image, id))
 	}
-	if o.restart {
-		args = append(args, "--label", "containerd.io/restart.status=running", "--label", "containerd.io/restart.loguri=file://"+e.log(id))
-	}
 	r := e.try(append(args, "docker.io/library/"+image, id)...)
-	if r.code != 0 {
+	switch {
+	case r.code != 0:
 		e.try("containers", "rm", id) // what ctr leaves
+	case o.restart:
+		// not before it runs: containerd would find that it does not, and start it at the same time
+		return e.try("containers", "label", id, "containerd.io/restart.status=running", "containerd.io/restart.loguri=file://"+e.log(id))
 	}
 	return r
 }
