@@ -83,8 +83,8 @@ func (c *container) lockStart() (*os.File, error) {
 
 // started runs the hooks of a container whose firmware runs, and tells who waits for it.
 func (r *Runtime) started(c *container) error {
-	r.derive(c)
-	if c.Hooks != nil {
+	if c.Hooks != nil && len(c.Hooks.Poststart) > 0 {
+		r.derive(c)
 		if err := c.runHooks(context.Background(), hookPoststart, c.Hooks.Poststart); err != nil {
 			return fmt.Errorf("container %s was stopped: %w", c.ID, errors.Join(err, r.kill(c)))
 		}
