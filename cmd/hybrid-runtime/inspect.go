@@ -1,7 +1,5 @@
 package main
 
-import "encoding/json"
-
 func (a *app) inspect() *verb {
 	return &verb{
 		name:  "inspect",
@@ -18,9 +16,7 @@ func (a *app) inspect() *verb {
 			if err != nil {
 				return err
 			}
-			e := json.NewEncoder(a.out)
-			e.SetIndent("", "  ")
-			return e.Encode(i)
+			return a.writeJSON(i)
 		},
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,13 @@ func (a *app) warn(err error) {
 	err = &lineError{err}
 	a.report("warning", err)
 	fmt.Fprintf(a.errOut, "hybrid-runtime: warning: %v\n", err)
+}
+
+// writeJSON writes a value as people read it.
+func (a *app) writeJSON(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // exit reports an error and returns the exit code.

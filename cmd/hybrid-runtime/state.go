@@ -1,7 +1,5 @@
 package main
 
-import "encoding/json"
-
 func (a *app) state() *verb {
 	return &verb{
 		name:  "state",
@@ -17,9 +15,7 @@ func (a *app) state() *verb {
 			if err != nil {
 				return err
 			}
-			e := json.NewEncoder(a.out)
-			e.SetIndent("", "  ")
-			return e.Encode(s)
+			return a.writeJSON(s)
 		},
 	}
 }
