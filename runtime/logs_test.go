@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
 )
@@ -72,37 +71,35 @@ func TestFollow(t *testing.T) {
 		done <- r.Logs(ctx, "web", LogOptions{Tail: -1, Follow: true}, in, io.Discard)
 		in.Close()
 	}()
-	var want strings.Builder
-	written := make(chan struct{})
-	defer func() { <-written }() // before its folder is removed
-	go func() {
-		defer close(written)
-		for turn := range 3 {
-			var b strings.Builder
-			for n := range 50 {
-				fmt.Fprintf(&b, "2026-01-01T00:00:00Z stdout F %d.%d\n", turn, n)
-			}
-			text := b.String()
-			f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-			if err != nil {
-				return
-			}
-			for _, half := range []string{text[:len(text)/2], text[len(text)/2:]} {
-				_, _ = f.WriteString(half)
-				time.Sleep(followInterval * 3 / 2)
-			}
-			f.Close()
-			_ = os.Rename(name, filepath.Join(r.dir("web"), monitor.ConsoleOldLog))
-		}
-	}()
 	for turn := range 3 {
+		var b strings.Builder
 		for n := range 50 {
-			fmt.Fprintf(&want, "%d.%d\n", turn, n)
+			fmt.Fprintf(&b, "2026-01-01T00:00:00Z stdout F %d.%d\n", turn, n)
 		}
-	}
-	got := make([]byte, want.Len())
-	if _, err := io.ReadFull(out, got); err != nil || string(got) != want.String() {
-		t.Errorf("%v, got\n%s", err, got)
+		text := b.String()
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := 0
+		for _, half := range []string{text[:len(text)/2], text[len(text)/2:]} { // in the middle of a line
+			if _, err := f.WriteString(half); err != nil {
+				t.Fatal(err)
+			}
+			var want strings.Builder
+			for range strings.Count(half, "\n") {
+				fmt.Fprintf(&want, "%d.%d\n", turn, line)
+				line++
+			}
+			got := make([]byte, want.Len())
+			if _, err := io.ReadFull(out, got); err != nil || string(got) != want.String() {
+				t.Errorf("%v, got\n%s\nwant\n%s", err, got, want.String())
+			}
+		}
+		f.Close()
+		if err := os.Rename(name, filepath.Join(r.dir("web"), monitor.ConsoleOldLog)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cancel()
 	if err := <-done; err != nil {

@@ -368,14 +368,18 @@ exit 0
 // Of two starts at once one runs the hooks, and the other one stops nothing.
 func TestHooksOfTwoStarts(t *testing.T) {
 	d := newDesk(t)
-	first := filepath.Join(t.TempDir(), "first")
-	script := fmt.Sprintf("mkdir %s && exec sleep 1", first) // fails if it runs twice
+	dir := t.TempDir()
+	first, end := filepath.Join(dir, "first"), filepath.Join(dir, "end")
+	script := fmt.Sprintf("mkdir %s && until test -e %s; do sleep 0.01; done", first, end) // fails if it runs twice
 	d.must("create", "--bundle", d.bundleWith(fmt.Sprintf(
 		`"hooks": {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", %q], "env": ["PATH=/bin:/usr/bin"]}]}`, script)), "web")
 	started := make(chan result)
 	go func() { started <- d.try("start", "web") }()
 	d.eventually("the hook runs", func() bool { _, err := os.Stat(first); return err == nil })
 	d.refused("cannot start container web: another command is starting it", "start", "web")
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if r := <-started; r.code != 0 {
 		t.Errorf("the first start: exit code %d, %s", r.code, r.err)
 	}
