@@ -700,11 +700,20 @@ func (c *Core) Tick(every time.Duration) error {
 			case <-c.done:
 				return
 			case <-ticker.C:
-				_ = c.Trace(fmt.Sprintf("tick %d\n", n)) // unless it was stopped just now
+				c.tick(end, n)
 			}
 		}
 	}()
 	return nil
+}
+
+// tick prints, unless the ticking ended just now: the next boot has no ticks of this one.
+func (c *Core) tick(of chan struct{}, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ticks == of && !c.hung && c.loaded() == nil {
+		c.print(fmt.Sprintf("tick %d\n", n))
+	}
 }
 
 // endTicks ends the ticking. The caller holds mu.
