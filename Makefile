@@ -104,13 +104,13 @@ test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the buil
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 20m ./builder/... ./inspect/... ./sdk/... ./test/scripts/... ./test/builders/...
 
 .PHONY: test-engines
-test-engines: setup build engines $(TOOLS)/gotestsum ## Tests of the runtime under containerd, Docker and podman (root)
+test-engines: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the runtime under containerd, Docker and podman (root)
 	@echo "==> engines that run containers"
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m ./test/engines/...
 
 # What the tests start is pinned in tools/engines; nothing of it is installed, so that
 # nothing starts by itself.
-BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd
+BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd docker docker-compose newer/runc
 .PHONY: engines
 engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc ## Build or fetch the engines of the tests (once, some minutes)
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
@@ -121,12 +121,19 @@ ENGINE_containerd := buildkit github.com/containerd/containerd/v2 cmd/containerd
 ENGINE_containerd-shim-runc-v2 := buildkit github.com/containerd/containerd/v2 cmd/containerd-shim-runc-v2 version.Version
 ENGINE_ctr := buildkit github.com/containerd/containerd/v2 cmd/ctr version.Version
 ENGINE_dockerd := docker github.com/moby/moby/v2 cmd/dockerd dockerversion.Version
+ENGINE_docker := docker-cli github.com/docker/cli cmd/docker cli/version.Version
+ENGINE_docker-compose := docker-cli github.com/docker/compose/v5 cmd internal.Version
+ENGINE_newer/runc := runc github.com/opencontainers/runc . version
+# It is no module, so that the compiler takes it for Go of before modules.
+FLAGS_docker := -gcflags=github.com/docker/cli/...=-lang=go1.26
+# runc is C until it is in its namespaces. Debian's is too old for the newer Docker.
+$(HYBRID_ENGINES)/newer/runc: export CGO_ENABLED := 1
 
-$(HYBRID_ENGINES)/%: tools/engines/buildkit/go.mod tools/engines/docker/go.mod
+$(HYBRID_ENGINES)/%: $(wildcard tools/engines/*/go.mod)
 	@echo "==> building $* (once)"
 	@mkdir -p $(@D)
 	@set -- $(ENGINE_$*); cd tools/engines/$$1; version=$$(go list -m -f '{{.Version}}' $$2); \
-		go build -trimpath -ldflags "-s -w -X $$2/$$4=$${version#v}" -o $@ $$2/$$3
+		go build -trimpath $(FLAGS_$*) -ldflags "-s -w -X $$2/$$4=$${version#v}" -o $@ $$2/$$3
 
 # Debian's Docker is an old one, without the containerd image store.
 $(HYBRID_ENGINES)/debian/usr/sbin/dockerd: LIBRARIES := libdevmapper1.02.1

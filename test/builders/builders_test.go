@@ -184,7 +184,7 @@ func TestSameImage(t *testing.T) {
 		{
 			name: "Docker",
 			start: func(t *testing.T, dir string) builds {
-				return builds{env: []string{"DOCKER_HOST=" + daemons.Docker(t, dir, "dockerd", daemons.Dir(t), nil)}}
+				return builds{env: []string{"DOCKER_HOST=" + daemons.Docker(t, dir, "dockerd", daemons.Dir(t), nil).Address()}}
 			},
 			said: `^building with Docker \S+ at unix://.*/docker.sock$`,
 			inDocker: func(t *testing.T, i dockerImage, b built) {
@@ -197,7 +197,7 @@ func TestSameImage(t *testing.T) {
 			name: "old Docker",
 			start: func(t *testing.T, dir string) builds {
 				return builds{env: []string{
-					"DOCKER_HOST=" + daemons.Docker(t, dir, "debian/usr/sbin/dockerd", daemons.Dir(t), nil), "HYBRID_STATE=" + dir + "/state",
+					"DOCKER_HOST=" + daemons.Docker(t, dir, "debian/usr/sbin/dockerd", daemons.Dir(t), nil).Address(), "HYBRID_STATE=" + dir + "/state",
 				}}
 			},
 			said: `^building with the embedded BuildKit v[0-9.]+ \(.*/state\): Docker \S+ at unix://.*/docker.sock has no containerd image store$`,

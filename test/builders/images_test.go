@@ -175,7 +175,7 @@ func TestTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
-			env := []string{"DOCKER_HOST=" + daemons.Docker(t, dir, daemon, daemons.Dir(t), nil)}
+			env := []string{"DOCKER_HOST=" + daemons.Docker(t, dir, daemon, daemons.Dir(t), nil).Address()}
 			b := b
 			b.env = with(b.env, env...)
 			b.makes(t, with(forBoard, "--tag", "hello", "--load=docker")...)

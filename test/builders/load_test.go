@@ -201,7 +201,7 @@ func TestLoad(t *testing.T) {
 	t.Run("Docker", func(t *testing.T) {
 		dir := t.TempDir()
 		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
-		host := daemons.Docker(t, dir, "dockerd", daemons.Dir(t), nil)
+		host := daemons.Docker(t, dir, "dockerd", daemons.Dir(t), nil).Address()
 		b := b
 		b.env = with(b.env, "DOCKER_HOST="+host)
 		for _, load := range [][]string{nil, {"--load"}} {
@@ -239,7 +239,7 @@ func TestLoad(t *testing.T) {
 	t.Run("old Docker", func(t *testing.T) {
 		dir := t.TempDir()
 		t.Cleanup(func() { daemons.WantNothingLeft(t, dir) })
-		host := daemons.Docker(t, dir, "debian/usr/sbin/dockerd", daemons.Dir(t), nil)
+		host := daemons.Docker(t, dir, "debian/usr/sbin/dockerd", daemons.Dir(t), nil).Address()
 		b := b
 		b.env = with(b.env, "DOCKER_HOST="+host)
 		for _, builder := range []string{"embedded", "auto"} {

@@ -56,7 +56,7 @@ func Start(t *testing.T, socket string, attr *syscall.SysProcAttr, env []string,
 		t.Fatal(err)
 	}
 	go func() { _ = d.cmd.Wait(); close(d.done) }()
-	t.Cleanup(func() { d.stop(t) })
+	t.Cleanup(func() { d.Stop(t) })
 	for deadline := time.Now().Add(daemonStarts); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			_ = conn.Close()
@@ -68,14 +68,20 @@ func Start(t *testing.T, socket string, attr *syscall.SysProcAttr, env []string,
 		default:
 		}
 		if time.Now().After(deadline) {
-			d.stop(t)
+			d.Stop(t)
 			t.Fatalf("%s does not listen on %s\n%s", name, socket, &d.log)
 		}
 	}
 }
 
-// stop ends a daemon as its service manager would.
-func (d *Daemon) stop(t *testing.T) {
+// Address is what its clients call a daemon.
+func (d *Daemon) Address() string { return "unix://" + d.Socket }
+
+// PID is its process.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
+// Stop ends a daemon as its service manager would.
+func (d *Daemon) Stop(t *testing.T) {
 	t.Helper()
 	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
@@ -165,8 +171,8 @@ HOME=%[1]s/home CONTAINERS_CONF=%[1]s/containers.conf TMPDIR=%[1]s exec %[2]s/us
 }
 
 // Docker starts a Docker Engine with its own containerd, the one in the folder with,
-// in a network of its own where it may have a bridge, and returns its address.
-func Docker(t *testing.T, dir, dockerd, with string, config map[string]any, env ...string) string {
+// in a network of its own where it may have a bridge.
+func Docker(t *testing.T, dir, dockerd, with string, config map[string]any, env ...string) *Daemon {
 	t.Helper()
 	// no proxy: Debian has it in the package of its Docker, which is not installed
 	all := map[string]any{"userland-proxy": false}
@@ -183,10 +189,9 @@ func Docker(t *testing.T, dir, dockerd, with string, config map[string]any, env 
 	path := "PATH=" + with + string(os.PathListSeparator) + os.Getenv("PATH")
 	// a network and mounts of its own: it changes the one, and may leave some of the other
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
-	Start(t, socket, attr, append([]string{path}, env...), filepath.Join(Dir(t), dockerd),
+	return Start(t, socket, attr, append([]string{path}, env...), filepath.Join(Dir(t), dockerd),
 		"--config-file", name, "--data-root", filepath.Join(dir, "root"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "--host", "unix://"+socket, "--iptables=false", "--ip6tables=false")
-	return "unix://" + socket
 }
 
 // WantNothingLeft wants no process and no mount that knows of dir.

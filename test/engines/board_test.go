@@ -12,7 +12,6 @@ import (
 
 	"github.com/hybrid-containers/hybrid/board"
 	"github.com/hybrid-containers/hybrid/sim/sysfs"
-	"github.com/hybrid-containers/hybrid/sim/sysfs/elftest"
 )
 
 // greeting is what the firmware prints first.
@@ -46,14 +45,6 @@ func newDesk(t *testing.T) *desk {
 		}
 	})
 	return d
-}
-
-// firmware is a program for the core, with a trace buffer.
-func firmware() []byte {
-	return elftest.File{
-		Segments: []elftest.Segment{{Addr: 0x60000000, Data: []byte("code"), MemSize: 0x1000 + 16<<10}},
-		Table:    elftest.Table(elftest.Trace(0x60001000, 16<<10, "trace")),
-	}.Bytes()
 }
 
 func (d *desk) state() string {

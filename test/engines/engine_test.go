@@ -3,12 +3,14 @@
 package engines
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,13 +27,19 @@ import (
 // shimRuntime is the name of our shim.
 const shimRuntime = "io.containerd.hybrid.v1"
 
+// ownNetwork is the file of the network that the tests are in.
+const ownNetwork = "/proc/self/ns/net"
+
 // engine is what people ask of an engine, in the words of Docker.
 type engine interface {
-	load(t *testing.T, archive string)
+	// load gets an image, from its archive or from the registry.
+	load(t *testing.T, p picture)
 	// run starts a container in the background.
 	run(id, image string, o options) result
 	// attached runs a container until it ends.
 	attached(id, image string) result
+	// hostNetwork is the file of the engine's own network.
+	hostNetwork() string
 	// pause tries to.
 	pause(id string) result
 	logs(t *testing.T, id string) string
@@ -44,6 +52,9 @@ type engine interface {
 	memory(t *testing.T, id string) string
 	stop(t *testing.T, id string)
 	kill(t *testing.T, id string)
+	// exits listens, and returns what waits for the engine to report the end of a
+	// container, and says when it did.
+	exits(t *testing.T, id string) func() time.Time
 	// wait waits for the end of a container, and returns its exit code.
 	wait(t *testing.T, id string) int
 	start(t *testing.T, id string)
@@ -56,8 +67,10 @@ type engine interface {
 
 // options of run.
 type options struct {
-	restart  bool // on failure, for ever
-	terminal bool
+	restart     bool // on failure, for ever
+	terminal    bool
+	network     string   // none or host; empty is the engine's default
+	annotations []string // of the container, KEY=VALUE
 }
 
 type state struct {
@@ -108,39 +121,68 @@ func (c client) must(t *testing.T, args ...string) string {
 // docker is the command line of Docker, and of podman.
 type docker struct {
 	client
-	flags []string // of run
+	flags   []string // of run
+	network string   // the default
+	died    string   // its word for the end of a container
+	netns   string   // its own network
 }
 
 func newDocker(t *testing.T, d *desk, dir, runtime string) engine {
-	return startDocker(t, d, dir, runtime, "debian/usr/sbin/dockerd", "", "hybrid")
+	return docker20.start(t, d, dir, runtime, "hybrid")
 }
 
-// newDocker29 is the newer Docker, on the newer containerd, with the client of the
-// older.
 func newDocker29(t *testing.T, d *desk, dir, runtime string) engine {
-	return startDocker(t, d, dir, runtime, "dockerd", daemons.Dir(t)+":", "hybrid", "DOCKER_API_VERSION=1.44")
+	return docker29.start(t, d, dir, runtime, "hybrid")
 }
 
 // newDocker29Shim is told no more than the name of our shim.
 func newDocker29Shim(t *testing.T, d *desk, dir, runtime string) engine {
-	with := daemons.Dir(t) + ":" + filepath.Dir(runtime) + ":"
-	return startDocker(t, d, dir, runtime, "dockerd", with, shimRuntime, "DOCKER_API_VERSION=1.44")
+	return docker29.start(t, d, dir, runtime, shimRuntime)
 }
 
-func startDocker(t *testing.T, d *desk, dir, runtime, dockerd, with, name string, env ...string) engine {
-	engines := daemons.Dir(t)
-	with += engines + "/runc/usr/bin:" + engines + "/runc/usr/sbin:" + engines + "/debian/usr/bin"
-	address := daemons.Docker(t, dir, dockerd, with, map[string]any{
-		"runtimes": map[string]any{"hybrid": map[string]any{"path": runtime}},
-	}, "HYBRID_SYSROOT="+d.dir)
-	return &docker{
-		client{args: []string{filepath.Join(engines, "debian/usr/bin/docker"), "--host", address}, env: append(env, "DOCKER_CONFIG="+dir+"/client")},
-		[]string{"--runtime", name},
+// dockerRelease is one of Docker's, with its own containerd and runc.
+type dockerRelease struct {
+	dockerd, docker string
+	with            []string // folders of the programs that it finds
+	config          map[string]any
+}
+
+// The releases of the tests, Debian's and a newer one. The newer runc is without
+// seccomp.
+var (
+	docker20 = dockerRelease{"debian/usr/sbin/dockerd", "debian/usr/bin/docker", []string{"runc/usr/bin", "runc/usr/sbin"}, nil}
+	docker29 = dockerRelease{"dockerd", "docker", []string{".", "newer"}, map[string]any{"seccomp-profile": "unconfined"}}
+)
+
+// daemon starts it. By its name our shim is found, too.
+func (r dockerRelease) daemon(t *testing.T, d *desk, dir, runtime string, config map[string]any) *daemons.Daemon {
+	all := map[string]any{"runtimes": map[string]any{"hybrid": map[string]any{"path": runtime}}}
+	maps.Copy(all, r.config)
+	maps.Copy(all, config)
+	var with []string
+	for _, folder := range append(r.with, "debian/usr/bin") {
+		with = append(with, filepath.Join(daemons.Dir(t), folder))
 	}
+	with = append(with, filepath.Dir(runtime))
+	return daemons.Docker(t, dir, r.dockerd, strings.Join(with, ":"), all, "HYBRID_SYSROOT="+d.dir)
+}
+
+func (r dockerRelease) client(t *testing.T, d *daemons.Daemon, dir, name string) *docker {
+	return &docker{
+		client{args: []string{filepath.Join(daemons.Dir(t), r.docker), "--host", d.Address()}, env: []string{"DOCKER_CONFIG=" + dir + "/client"}},
+		[]string{"--runtime", name},
+		"", "die", fmt.Sprintf("/proc/%d/ns/net", d.PID()),
+	}
+}
+
+func (r dockerRelease) start(t *testing.T, d *desk, dir, runtime, name string) engine {
+	return r.client(t, r.daemon(t, d, dir, runtime, nil), dir, name)
 }
 
 // podman keeps its environment to itself, and forgets --runtime-flag when it cleans
 // up: its runtime is a script that says where the board and runc are.
+type podman struct{ docker }
+
 func newPodman(t *testing.T, d *desk, dir, runtime string) engine {
 	script := filepath.Join(dir, "hybrid-runtime")
 	runc := filepath.Join(daemons.Dir(t), "runc/usr/sbin/runc")
@@ -149,31 +191,83 @@ func newPodman(t *testing.T, d *desk, dir, runtime string) engine {
 		t.Fatal(err)
 	}
 	bin := daemons.Podman(t, dir, "")
-	return &docker{
-		client{args: []string{bin + "/podman", "--runtime", script}},
-		[]string{"--network", "none"},
-	}
+	return &podman{docker{client{args: []string{bin + "/podman", "--runtime", script}}, nil, "none", "died", ownNetwork}}
 }
 
-func (e *docker) load(t *testing.T, archive string) {
+// load pulls it.
+func (e *podman) load(t *testing.T, p picture) {
 	t.Helper()
-	e.must(t, "load", "--input", archive)
+	e.must(t, "pull", "--quiet", "--tls-verify=false", p.ref)
+	e.must(t, "tag", p.ref, "docker.io/library/"+p.name)
 }
 
-func (e *docker) run(id, image string, o options) result {
-	args := append([]string{"run", "--detach", "--name", id}, e.flags...)
+func (e *docker) load(t *testing.T, p picture) {
+	t.Helper()
+	e.must(t, "load", "--input", p.archive)
+}
+
+// options of run.
+func (e *docker) options(id string, o options) []string {
+	args := append([]string{"run", "--name", id}, e.flags...)
+	if o.network == "" {
+		o.network = e.network
+	}
+	if o.network != "" {
+		args = append(args, "--network", o.network)
+	}
 	if o.restart {
 		args = append(args, "--restart", "on-failure")
 	}
 	if o.terminal {
 		args = append(args, "--tty")
 	}
-	return e.try(append(args, image)...)
+	for _, a := range o.annotations {
+		args = append(args, "--annotation", a)
+	}
+	return args
+}
+
+func (e *docker) run(id, image string, o options) result {
+	return e.try(append(e.options(id, o), "--detach", image)...)
 }
 
 func (e *docker) attached(id, image string) result {
-	return e.try(append(append([]string{"run", "--name", id}, e.flags...), image)...)
+	return e.try(append(e.options(id, options{}), image)...)
 }
+
+func (e *docker) exits(t *testing.T, id string) func() time.Time {
+	t.Helper()
+	since := time.Now()
+	return func() (at time.Time) {
+		t.Helper()
+		eventually(t, func() error {
+			said := e.must(t, "events", "--since", fmt.Sprint(since.Unix()), "--until", fmt.Sprint(time.Now().Unix()+1),
+				"--filter", "container="+id, "--filter", "event="+e.died, "--format", "{{json .}}")
+			var event struct {
+				TimeNano int64 `json:"timeNano"`
+				Time     any
+			}
+			d := json.NewDecoder(strings.NewReader(said))
+			if err := d.Decode(&event); err != nil {
+				return fmt.Errorf("events: %q, %w", said, err)
+			}
+			at = time.Unix(0, event.TimeNano)
+			if event.TimeNano == 0 { // podman's
+				var err error
+				if at, err = time.Parse(time.RFC3339Nano, fmt.Sprint(event.Time)); err != nil {
+					return err
+				}
+			}
+			if at.Before(since) {
+				return fmt.Errorf("events: %q, of before %v", said, since)
+			}
+			return nil
+		})
+		return at
+	}
+}
+
+func (e *docker) hostNetwork() string { return e.netns }
 
 func (e *docker) pause(id string) result { return e.try("pause", id) }
 
@@ -238,22 +332,22 @@ func (e *docker) wait(t *testing.T, id string) int {
 // ctr is containerd's own command line.
 type ctr struct {
 	client
-	dir     string
-	flags   []string // of run: the runtime
-	loading []string // options of import
+	dir   string
+	flags []string // of run: the runtime
+	pulls bool     // images, instead of importing them
 }
 
 // release is one of containerd's.
 type release struct {
-	from    string   // its folder among the engines
-	config  int      // the version of its configuration
-	loading []string // options of its ctr to import
+	from   string // its folder among the engines
+	config int    // the version of its configuration
+	pulls  bool
 }
 
 // The releases of the tests, Debian's and a newer one.
 var (
-	debian = release{"runc/usr/bin", 2, nil}
-	newer  = release{".", 3, []string{"--local"}} // else it unpacks with its own snapshotter
+	debian = release{"runc/usr/bin", 2, false}
+	newer  = release{".", 3, true}
 )
 
 func newContainerd(t *testing.T, d *desk, dir, runtime string) engine {
@@ -285,7 +379,7 @@ func (r release) start(t *testing.T, d *desk, dir, bin string, flags ...string) 
 }
 
 func (r release) client(t *testing.T, d *daemons.Daemon, dir string, flags ...string) *ctr {
-	return &ctr{client{args: []string{filepath.Join(daemons.Dir(t), r.from, "ctr"), "--address", d.Socket}}, dir, flags, r.loading}
+	return &ctr{client{args: []string{filepath.Join(daemons.Dir(t), r.from, "ctr"), "--address", d.Socket}}, dir, flags, r.pulls}
 }
 
 func (r release) daemon(t *testing.T, d *desk, dir, bin string) *daemons.Daemon {
@@ -296,27 +390,97 @@ func (r release) daemon(t *testing.T, d *desk, dir, bin string) *daemons.Daemon 
 
 func (e *ctr) log(id string) string { return filepath.Join(e.dir, id+".log") }
 
-func (e *ctr) load(t *testing.T, archive string) {
+// load imports the image, or pulls it.
+func (e *ctr) load(t *testing.T, p picture) {
 	t.Helper()
-	e.must(t, append(append([]string{"images", "import", "--snapshotter", "native"}, e.loading...), archive)...)
+	if e.pulls {
+		e.must(t, "images", "pull", "--plain-http", "--snapshotter", "native", "--local", p.ref)
+		e.must(t, "images", "tag", p.ref, "docker.io/library/"+p.name)
+		return
+	}
+	e.must(t, "images", "import", "--snapshotter", "native", p.archive)
 }
 
 // options of ctr for a container.
-func (e *ctr) options(id string) []string {
-	return append([]string{"run", "--snapshotter", "native", "--cgroup", "/" + idPrefix + "ctr/" + id}, e.flags...)
+func (e *ctr) options(id string, o options) []string {
+	args := append([]string{"run", "--snapshotter", "native", "--cgroup", "/" + idPrefix + "ctr/" + id}, e.flags...)
+	if o.network == "host" {
+		args = append(args, "--net-host")
+	}
+	for _, a := range o.annotations {
+		args = append(args, "--annotation", a)
+	}
+	return args
+}
+
+// exits listens to the events: nobody asks for them later.
+func (e *ctr) exits(t *testing.T, id string) func() time.Time {
+	t.Helper()
+	cmd := exec.Command(e.args[0], append(e.args[1:len(e.args):len(e.args)], "events")...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	lines := bufio.NewScanner(out)
+	// it listens once it has heard of what happens after it began to
+	label := 0
+	heard := make(chan bool)
+	at := make(chan time.Time, 1)
+	go func() {
+		defer close(at)
+		for first := true; lines.Scan(); {
+			f := strings.Fields(lines.Text()) // date, time, zone, its name, namespace, topic, event
+			if first {
+				first = false
+				close(heard)
+			}
+			if len(f) > 6 && f[5] == "/tasks/exit" && strings.Contains(lines.Text(), `"container_id":"`+id+`"`) {
+				if when, err := time.Parse("2006-01-02 15:04:05.999999999 -0700", strings.Join(f[:3], " ")); err == nil {
+					at <- when
+					return
+				}
+			}
+		}
+	}()
+	eventually(t, func() error {
+		label++
+		e.must(t, "containers", "label", id, fmt.Sprint("hybrid.test=", label))
+		select {
+		case <-heard:
+			return nil
+		default:
+			return errors.New("no events")
+		}
+	})
+	return func() time.Time {
+		t.Helper()
+		select {
+		case when := <-at:
+			return when
+		case <-time.After(10 * time.Second):
+			t.Fatal("no event of the exit")
+		}
+		return time.Time{}
+	}
 }
 
 func (e *ctr) attached(id, image string) result {
-	return e.try(append(e.options(id), "--fifo-dir", filepath.Join(e.dir, "fifo"), "docker.io/library/"+image, id)...)
+	return e.try(append(e.options(id, options{}), "--fifo-dir", filepath.Join(e.dir, "fifo"), "docker.io/library/"+image, id)...)
 }
+
+func (e *ctr) hostNetwork() string { return ownNetwork }
 
 func (e *ctr) pause(id string) result { return e.try("tasks", "pause", id) }
 
 func (e *ctr) run(id, image string, o options) result {
-	args := append(e.options(id), "--detach", "--log-uri", "file://"+e.log(id))
+	args := append(e.options(id, o), "--detach", "--log-uri", "file://"+e.log(id))
 	if o.terminal {
 		// it wants to be on a terminal itself
-		args = append(e.options(id), "--tty", "--fifo-dir", filepath.Join(e.dir, "fifo"))
+		args = append(e.options(id, o), "--tty", "--fifo-dir", filepath.Join(e.dir, "fifo"))
 		return e.onTerminal(e.log(id), append(args, "docker.io/library/"+image, id))
 	}
 	r := e.try(append(args, "docker.io/library/"+image, id)...)

@@ -19,19 +19,24 @@ const idPrefix = "hybrid-test-"
 
 // Images of the tests.
 const (
-	imageHello = "hello:1" // for the board
-	imageOther = "other:1" // for another one
+	imageHello = "hello:1" // hello_world for the board
+	imageOther = "other:1" // hello_world for another one
 	imageLinux = "linux:1" // for Linux
 )
 
 // place is where a behaviour is shown.
 type place struct {
 	engine
-	d  *desk
-	id string // of the container
-	// runc is what runc says of the engine's Linux containers, if it is too old for them
-	runc   string
-	bridge bool // the engine gives it a network device
+	d    *desk
+	id   string       // of the container
+	kind              // of engine
+	note func(string) // adds to the line in the table
+}
+
+// kind is what engines differ in.
+type kind struct {
+	bridge    bool // it gives containers a network device
+	annotates bool // its users may give annotations
 }
 
 // behaviours are what is wanted of each engine.
@@ -43,19 +48,15 @@ var behaviours = []struct {
 		p.up(t)
 		p.removeForce(t, p.id)
 	}},
-	{"a network of its own", func(t *testing.T, p place) {
-		pid := p.up(t)
-		own, err := os.Readlink("/proc/self/ns/net")
-		if err != nil {
-			t.Fatal(err)
+	{"a network of its own", func(t *testing.T, p place) { p.network(t, "", p.bridge) }},
+	{"no network", func(t *testing.T, p place) { p.network(t, "none", false) }},
+	{"the host's network", func(t *testing.T, p place) { p.network(t, "host", false) }},
+	{"an annotation", func(t *testing.T, p place) {
+		says := "unknown flag: --annotation"
+		if p.annotates {
+			says = "remoteproc7"
 		}
-		if its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil || its == own {
-			t.Errorf("network %s, %v, ours is %s", its, err, own)
-		}
-		if devices, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid)); err != nil || strings.Contains(string(devices), " eth0:") != p.bridge {
-			t.Errorf("%v: devices\n%s\nwant one on the engine's bridge: %v", err, devices, p.bridge)
-		}
-		p.removeForce(t, p.id)
+		p.refused(t, imageHello, options{annotations: []string{"remoteproc.name=remoteproc7"}}, says)
 	}},
 	{"stop is exit code 0, at once", func(t *testing.T, p place) {
 		p.up(t)
@@ -75,8 +76,11 @@ var behaviours = []struct {
 	}},
 	{"crash is exit code 139", func(t *testing.T, p place) {
 		p.up(t)
+		reported := p.exits(t, p.id)
+		began := time.Now()
 		p.d.crash()
 		p.ends(t, 139)
+		p.note(fmt.Sprintf("reported after %d ms", reported().Sub(began).Milliseconds()))
 		if log := p.logs(t, p.id); !strings.Contains(log, "hybrid: the firmware crashed") {
 			t.Errorf("log %q", log)
 		}
@@ -158,20 +162,17 @@ var behaviours = []struct {
 	}},
 	{"a busy processor is refused", func(t *testing.T, p place) {
 		p.up(t)
-		second := place{p.engine, p.d, p.id + "-second", "", p.bridge}
-		second.refused(t, imageHello, "remote processor remoteproc0 (m4) is busy: container ")
+		second := p
+		second.id += "-second"
+		second.refused(t, imageHello, options{}, "remote processor remoteproc0 (m4) is busy: container ")
 		p.runs(t, 0)
 		p.removeForce(t, p.id)
 	}},
 	{"a Linux container beside", func(t *testing.T, p place) {
 		p.up(t)
-		linux := place{p.engine, p.d, p.id + "-linux", "", p.bridge}
+		linux := p
+		linux.id += "-linux"
 		t.Cleanup(func() { p.forget(linux.id) })
-		if p.runc != "" {
-			linux.refused(t, imageLinux, p.runc)
-			p.removeForce(t, p.id)
-			return
-		}
 		if r := p.engine.run(linux.id, imageLinux, options{}); r.code != 0 {
 			t.Fatalf("run: %+v", r)
 		}
@@ -194,8 +195,26 @@ var behaviours = []struct {
 		p.removeForce(t, p.id)
 	}},
 	{"another board is refused", func(t *testing.T, p place) {
-		p.refused(t, imageOther, "board imx8m-mini wanted, this is qemu-virt")
+		p.refused(t, imageOther, options{}, "board imx8m-mini wanted, this is qemu-virt")
 	}},
+}
+
+// network wants the monitor to be in the engine's own network, for host, or in
+// another, with a device or without.
+func (p place) network(t *testing.T, network string, device bool) {
+	t.Helper()
+	pid := p.upWith(t, options{network: network})
+	its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if engines, err := os.Readlink(p.hostNetwork()); err != nil || (its == engines) != (network == "host") {
+		t.Errorf("network %s, %v, the engine's is %s", its, err, engines)
+	}
+	if devices, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid)); network != "host" && (err != nil || strings.Contains(string(devices), " eth0:") != device) {
+		t.Errorf("%v: devices\n%s\nwant one on the engine's bridge: %v", err, devices, device)
+	}
+	p.removeForce(t, p.id)
 }
 
 // up runs the firmware, and returns its process.
@@ -247,12 +266,13 @@ func (p place) ends(t *testing.T, code int) {
 }
 
 // refused wants a run to fail with these words on the terminal.
-func (p place) refused(t *testing.T, image, says string) {
+func (p place) refused(t *testing.T, image string, o options, says string) {
 	t.Helper()
-	r := p.run(p.id, image, options{})
+	r := p.run(p.id, image, o)
 	if r.code == 0 || !strings.Contains(r.err, says) {
 		t.Errorf("run: %+v, want %q", r, says)
 	}
+	t.Logf("exit code %d: %s", r.code, strings.TrimSpace(r.err))
 	p.forget(p.id)
 }
 
@@ -260,19 +280,18 @@ func TestEngines(t *testing.T) {
 	bin, images := built(t), images(t)
 	took := map[string]map[string]string{}
 	engines := []struct {
-		name   string
-		start  func(t *testing.T, d *desk, dir, runtime string) engine
-		runc   string
-		bridge bool
+		name  string
+		start func(t *testing.T, d *desk, dir, runtime string) engine
+		kind
 	}{
-		{"containerd", newContainerd, "", false},
-		{"containerd (shim)", newContainerdShim, "", false},
-		{"containerd 2", newContainerd2, "", false},
-		{"containerd 2 (shim)", newContainerd2Shim, "", false},
-		{"Docker", newDocker, "", true},
-		{"Docker 29", newDocker29, `runc create failed: namespace {"time" ""} does not exist`, true},
-		{"Docker 29 (shim)", newDocker29Shim, `runc create failed: namespace {"time" ""} does not exist`, true},
-		{"podman", newPodman, "", false},
+		{"containerd", newContainerd, kind{annotates: true}},
+		{"containerd (shim)", newContainerdShim, kind{annotates: true}},
+		{"containerd 2", newContainerd2, kind{annotates: true}},
+		{"containerd 2 (shim)", newContainerd2Shim, kind{annotates: true}},
+		{"Docker", newDocker, kind{bridge: true}},
+		{"Docker 29", newDocker29, kind{bridge: true, annotates: true}},
+		{"Docker 29 (shim)", newDocker29Shim, kind{bridge: true, annotates: true}},
+		{"podman", newPodman, kind{annotates: true}},
 	}
 	for _, e := range engines {
 		took[e.name] = map[string]string{}
@@ -290,12 +309,13 @@ func TestEngines(t *testing.T) {
 			}
 			for n, b := range behaviours {
 				ok := t.Run(b.name, func(t *testing.T) {
-					p := place{running, d, fmt.Sprint(idPrefix, n), e.runc, e.bridge}
+					var notes string
+					p := place{running, d, fmt.Sprint(idPrefix, n), e.kind, func(note string) { notes += ", " + note }}
 					t.Cleanup(func() { p.forget(p.id) })
 					began := time.Now()
 					b.show(t, p)
 					d.wantIdle(t)
-					took[e.name][b.name] = fmt.Sprintf("%d ms", time.Since(began).Milliseconds())
+					took[e.name][b.name] = fmt.Sprintf("%d ms%s", time.Since(began).Milliseconds(), notes)
 				})
 				if !ok {
 					took[e.name][b.name] = "FAILED"
@@ -335,25 +355,4 @@ func built(t *testing.T) string {
 		}
 	}
 	return bin
-}
-
-// images makes the archives of the images.
-func images(t *testing.T) []string {
-	t.Helper()
-	dir := t.TempDir()
-	busybox, err := os.ReadFile(filepath.Join(daemons.Dir(t), "runc/bin/busybox"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var made []string
-	for name, c := range map[string]content{
-		imageHello: {map[string][]byte{"fw.elf": firmware()}, []string{"fw.elf"}, []string{"HYBRID_BOARD=qemu-virt", "HYBRID_MCU=cortex-m4"}},
-		imageLinux: {map[string][]byte{"bin/busybox": busybox}, []string{"/bin/busybox", "sleep", "1000"}, nil},
-		imageOther: {map[string][]byte{"fw.elf": firmware()}, []string{"fw.elf"}, []string{"HYBRID_BOARD=imx8m-mini", "HYBRID_MCU=cortex-m4"}},
-	} {
-		file := filepath.Join(dir, strings.ReplaceAll(name, ":", "-")+".tar")
-		archive(t, file, "docker.io/library/"+name, c)
-		made = append(made, file)
-	}
-	return made
 }

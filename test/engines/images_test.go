@@ -1,0 +1,135 @@
+//go:build engine
+
+package engines
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/hybrid-containers/hybrid/test/daemons"
+)
+
+// picture is an image of the tests, as an archive and in a registry.
+type picture struct {
+	name    string // it has with an engine
+	archive string
+	ref     string // to pull it by
+}
+
+// images makes the images of the tests: what is firmware with hybrid build.
+func images(t *testing.T) []picture {
+	t.Helper()
+	dir := t.TempDir()
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	var made []picture
+	for _, i := range []string{imageHello, imageOther, imageLinux} {
+		p := picture{i, filepath.Join(dir, strings.ReplaceAll(i, ":", "-")+".tar"), strings.TrimPrefix(server.URL, "http://") + "/" + i}
+		switch i {
+		case imageHello:
+			hybridBuild(t, p, "qemu-virt")
+		case imageOther:
+			hybridBuild(t, p, "imx8m-mini")
+		case imageLinux:
+			busybox, err := os.ReadFile(filepath.Join(daemons.Dir(t), "runc/bin/busybox"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			archive(t, p.archive, "docker.io/library/"+i, content{
+				map[string][]byte{"bin/busybox": busybox}, []string{"/bin/busybox", "sleep", "1000"}, nil,
+			})
+		}
+		push(t, p)
+		made = append(made, p)
+	}
+	return made
+}
+
+// hybridBuild makes an image of the example for a board, whose Linux is said to be
+// this machine's.
+func hybridBuild(t *testing.T, p picture, board string) {
+	t.Helper()
+	base := os.Getenv("HYBRID_SDK_BASE")
+	if base == "" {
+		t.Fatal("HYBRID_SDK_BASE must name the OCI layout that hybrid sdk base makes")
+	}
+	cmd := exec.Command("../../bin/hybrid", "build", "--board", board, "--platform", "linux/"+runtime.GOARCH, "--progress", "plain",
+		"--build-context", "toolchain=oci-layout://"+base, "--output", "type=docker,name=docker.io/library/"+p.name+",dest="+p.archive,
+		"../../examples/hello_world")
+	cmd.Env = append(os.Environ(), "HYBRID_BUILDER=embedded", "HYBRID_STATE="+filepath.Join(filepath.Dir(p.archive), "state"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+}
+
+// push puts an archive into the registry.
+func push(t *testing.T, p picture) {
+	t.Helper()
+	dir := t.TempDir()
+	untar(t, p.archive, dir)
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference(p.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, image); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// untar unpacks an archive of ours.
+func untar(t *testing.T, archive, dir string) {
+	t.Helper()
+	content, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := tar.NewReader(bytes.NewReader(content)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
