@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -31,33 +33,52 @@ type picture struct {
 	ref     string // to pull it by
 }
 
-// images makes the images of the tests: what is firmware with hybrid build.
+// pictures are the images of all tests, which are made once, in a folder of TestMain's.
+var pictures struct {
+	sync.Once
+	made []picture
+}
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "hybrid-images-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	for _, i := range []string{imageHello, imageOther, imageLinux} {
+		pictures.made = append(pictures.made, picture{i, filepath.Join(dir, strings.ReplaceAll(i, ":", "-")+".tar"), strings.TrimPrefix(server.URL, "http://") + "/" + i})
+	}
+	return m.Run()
+}
+
+// images are the images of the tests: what is firmware is made with hybrid build.
 func images(t *testing.T) []picture {
 	t.Helper()
-	dir := t.TempDir()
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(server.Close)
-	var made []picture
-	for _, i := range []string{imageHello, imageOther, imageLinux} {
-		p := picture{i, filepath.Join(dir, strings.ReplaceAll(i, ":", "-")+".tar"), strings.TrimPrefix(server.URL, "http://") + "/" + i}
-		switch i {
-		case imageHello:
-			hybridBuild(t, p, "qemu-virt")
-		case imageOther:
-			hybridBuild(t, p, "imx8m-mini")
-		case imageLinux:
-			busybox, err := os.ReadFile(filepath.Join(daemons.Dir(t), "runc/bin/busybox"))
-			if err != nil {
-				t.Fatal(err)
+	pictures.Do(func() {
+		for _, p := range pictures.made {
+			switch p.name {
+			case imageHello:
+				hybridBuild(t, p, "qemu-virt")
+			case imageOther:
+				hybridBuild(t, p, "imx8m-mini")
+			case imageLinux:
+				busybox, err := os.ReadFile(filepath.Join(daemons.Dir(t), "runc/bin/busybox"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				archive(t, p.archive, "docker.io/library/"+p.name, content{
+					map[string][]byte{"bin/busybox": busybox}, []string{"/bin/busybox", "sleep", "1000"}, nil,
+				})
 			}
-			archive(t, p.archive, "docker.io/library/"+i, content{
-				map[string][]byte{"bin/busybox": busybox}, []string{"/bin/busybox", "sleep", "1000"}, nil,
-			})
+			push(t, p)
 		}
-		push(t, p)
-		made = append(made, p)
-	}
-	return made
+	})
+	return pictures.made
 }
 
 // hybridBuild makes an image of the example for a board, whose Linux is said to be

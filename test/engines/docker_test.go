@@ -1,0 +1,142 @@
+//go:build engine
+
+package engines
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hybrid-containers/hybrid/test/daemons"
+)
+
+// quay is a Docker Engine with the images of the tests.
+type quay struct {
+	place
+	docker  *docker
+	dir     string
+	restart func(t *testing.T) // the engine
+}
+
+// dockers wants each release of Docker to show something.
+func dockers(t *testing.T, releases map[string]dockerRelease, config map[string]any, show func(t *testing.T, q *quay)) {
+	bin, images := built(t), images(t)
+	for name, r := range releases {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			before := machine(t)
+			dir := t.TempDir()
+			t.Cleanup(func() {
+				daemons.WantNothingLeft(t, dir)
+				wantMachine(t, before)
+			})
+			daemon := r.daemon(t, d, dir, bin, config)
+			q := &quay{docker: r.client(t, daemon, dir, "hybrid"), dir: dir}
+			q.place = place{engine: q.docker, d: d, id: idPrefix + "docker"}
+			for _, i := range images {
+				q.load(t, i)
+			}
+			q.restart = func(t *testing.T) {
+				t.Helper()
+				daemon.Stop(t)
+				daemon = r.daemon(t, d, dir, bin, config)
+			}
+			t.Cleanup(func() { q.forget(q.id) }) // of a test that failed
+			show(t, q)
+			d.wantIdle(t)
+		})
+	}
+}
+
+var everyDocker = map[string]dockerRelease{"Docker": docker20, "Docker 29": docker29}
+
+// An engine that ends stops its containers, and starts those again that it shall.
+func TestDockerRestarts(t *testing.T) {
+	dockers(t, everyDocker, nil, func(t *testing.T, q *quay) {
+		q.docker.flags = append(q.docker.flags, "--restart", "always")
+		before := q.up(t)
+		q.restart(t)
+		q.runs(t, before)
+		if log := q.logs(t, q.id); strings.Count(log, greeting) != 2 {
+			t.Errorf("the log of two boots says %q", log)
+		}
+		q.removeForce(t, q.id)
+	})
+}
+
+// With live-restore firmware runs on while there is no engine, which the next one finds.
+func TestDockerLiveRestore(t *testing.T) {
+	dockers(t, everyDocker, map[string]any{"live-restore": true}, func(t *testing.T, q *quay) {
+		q.docker.network = "none" // the bridge would end with the engine's network, which is a test's
+		pid := q.up(t)
+		q.restart(t)
+		if again := q.runs(t, 0); again != pid {
+			t.Errorf("process %d, was %d", again, pid)
+		}
+		if err := q.d.server.Core(0).Trace("after the restart\n"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error {
+			if log := q.logs(t, q.id); !strings.Contains(log, "after the restart") {
+				return fmt.Errorf("log %q", log)
+			}
+			return nil
+		})
+		q.d.crash()
+		q.ends(t, 139)
+		q.remove(t, q.id)
+	})
+}
+
+// A compose file has firmware and the Linux container that it works with.
+func TestCompose(t *testing.T) {
+	dockers(t, map[string]dockerRelease{"Docker 29": docker29}, nil, func(t *testing.T, q *quay) {
+		file := filepath.Join(q.dir, "compose.yaml")
+		text := fmt.Sprintf(`services:
+  firmware:
+    image: %s
+    runtime: hybrid
+    restart: on-failure
+    annotations:
+      remoteproc.name: remoteproc0
+  gateway:
+    image: %s
+    depends_on: [firmware]
+    entrypoint: ["/bin/busybox", "sh", "-c", "echo gateway is up; sleep 1000"]
+    stop_signal: SIGKILL
+`, imageHello, imageLinux)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		compose := client{
+			args: []string{filepath.Join(daemons.Dir(t), "docker-compose"), "--file", file, "--project-name", "hybrid-test"},
+			env:  append(q.docker.env, "DOCKER_HOST="+q.docker.args[2]),
+		}
+		t.Cleanup(func() { compose.try("down", "--timeout", "2") })
+		compose.must(t, "up", "--detach")
+		q.id = "hybrid-test-firmware-1"
+		pid := q.runs(t, 0)
+		eventually(t, func() error {
+			log := compose.must(t, "logs", "--no-color")
+			for _, want := range []string{"firmware-1  | " + greeting, "gateway-1   | gateway is up"} {
+				if !strings.Contains(log, want) {
+					return fmt.Errorf("no %q in the log:\n%s", want, log)
+				}
+			}
+			return nil
+		})
+		if listed := compose.must(t, "ps", "--format", "{{.Service}} {{.State}}"); !strings.Contains(listed, "firmware running\n") {
+			t.Errorf("ps: %s", listed)
+		}
+		q.d.crash()
+		q.runs(t, pid)
+		compose.must(t, "stop", "firmware")
+		q.ends(t, 0)
+		compose.must(t, "down", "--timeout", "2")
+		if r := q.docker.try("inspect", q.id); r.code == 0 {
+			t.Errorf("after down: %s", r.out)
+		}
+	})
+}
