@@ -46,6 +46,9 @@ type CreateOptions struct {
 	// Heartbeat is the time without output that counts as a crash; empty is what the
 	// source says.
 	Heartbeat string
+	// Console is which of the firmware's outputs are the container's: all or trace;
+	// empty is what the annotation hybrid.console says, or all.
+	Console string
 	// Stdio gives our standard streams to the monitor, which else only a bundle's has.
 	Stdio bool
 	// ConsoleSocket is a Unix socket that is given the container's terminal, if the
@@ -111,7 +114,7 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	}
 	config := monitor.Config{
 		ID: id, Dir: r.dir(id), Sysroot: r.Host.Root, Processor: owned.Processor.Instance,
-		Coredump: s.coredump, MaxDumps: s.maxDumps, Heartbeat: s.heartbeat, RPMsg: s.attach != nil || fw.HasRPMsg(),
+		Coredump: s.coredump, MaxDumps: s.maxDumps, Heartbeat: s.heartbeat, RPMsg: !s.traceOnly && (s.attach != nil || fw.HasRPMsg()),
 	}
 	rec := newRecord(id, fw, m, core, owned)
 	rec.Cgroup, rec.Hooks = around.folders(), around.hooks

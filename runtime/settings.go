@@ -19,12 +19,20 @@ const (
 	KeyOnStop    = "hybrid.on-stop"   // what becomes of such a core: detach (default), stop
 	KeyCoredump  = "hybrid.coredump"  // true: keep a dump of the core's memory after a crash
 	KeyHeartbeat = "hybrid.heartbeat" // a duration: no output for so long is a crash
+	KeyConsole   = "hybrid.console"   // what of the firmware is output: all (default), trace
 )
 
 // Values of KeyOnStop.
 const (
 	OnStopDetach = "detach"
 	OnStopStop   = "stop"
+)
+
+// Values of KeyConsole. A terminal gives what firmware writes to one reader only: who
+// talks to firmware over a ttyRPMSG wants the monitor to leave it alone.
+const (
+	ConsoleAll   = "all"   // trace buffers, and the terminals that firmware offers over rpmsg
+	ConsoleTrace = "trace" // trace buffers
 )
 
 // coredumpFolder is where dumps are kept if it is not an option that asks for them:
@@ -43,6 +51,7 @@ type settings struct {
 	coredump  string // folder; empty is no dumps
 	maxDumps  int    // in that folder; 0 is any number
 	heartbeat time.Duration
+	traceOnly bool
 }
 
 // settings reads the settings of a container.
@@ -88,6 +97,14 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 	}
 	if attach {
 		s.attach = &claim.Attach{Detach: onStop != OnStopStop}
+	}
+
+	switch v, from := get(o.Console, KeyConsole); v {
+	case "", ConsoleAll:
+	case ConsoleTrace:
+		s.traceOnly = true
+	default:
+		return s, fmt.Errorf("%s: %q: want %s or %s", from, v, ConsoleAll, ConsoleTrace)
 	}
 
 	dump, err := yes(false, KeyCoredump)

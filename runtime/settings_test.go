@@ -32,6 +32,9 @@ func TestSettings(t *testing.T) {
 		"no truth":                       {env: []string{"HYBRID_ATTACH=1"}, err: `environment variable HYBRID_ATTACH: "1": want true or false`},
 		"no duration":                    {annotations: m{KeyHeartbeat: "5"}, err: `annotation hybrid.heartbeat: "5": want a duration of 500ms or more, as 5s`},
 		"too short":                      {o: CreateOptions{Heartbeat: "1ms"}, err: `--heartbeat: "1ms": want`},
+		"trace":                          {env: []string{"HYBRID_CONSOLE=trace"}, want: settings{traceOnly: true}},
+		"all":                            {o: CreateOptions{Console: "all"}, annotations: m{KeyConsole: "trace"}},
+		"another console":                {annotations: m{KeyConsole: "tty"}, err: `annotation hybrid.console: "tty": want all or trace`},
 		"burn":                           {env: []string{"HYBRID_ON_STOP=burn"}, err: `environment variable HYBRID_ON_STOP: "burn": want detach or stop`},
 		"another key is somebody else's": {annotations: m{"hybrid.else": "x"}, env: []string{"HYBRID_ELSE=x", "HYBRID_HEARTBEATS=x"}},
 	} {

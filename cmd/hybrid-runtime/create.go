@@ -48,6 +48,7 @@ func sourceOptions(o *options, c *runtime.CreateOptions) {
 	o.string(&c.OnStop, "on-stop", "", "WHAT", "What becomes of such a core in the end: detach or stop [default: detach]")
 	o.string(&c.Coredump, "coredump", "", "DIR", "Keep a dump of the core's memory in DIR after a crash")
 	o.string(&c.Heartbeat, "heartbeat", "", "TIME", "Take so long a time without output for a crash, as 5s")
+	o.string(&c.Console, "console", "", "WHAT", "Output of the firmware: all, or trace to leave its terminals to others [default: all]")
 	o.string(&c.ConsoleSocket, "console-socket", "", "SOCKET", "Unix socket that gets the container's terminal")
 	o.string(&c.PIDFile, "pid-file", "", "FILE", "File to write the process number of the container to")
 	o.int(&c.PreserveFDs, "preserve-fds", "", "N", "Keep N more descriptors open, from 3 on, as long as the container runs")
