@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hybrid-containers/hybrid/test/daemons"
+	"github.com/hybrid-containers/hybrid/test/fixture"
 )
 
 // quay is a Docker Engine with the images of the tests.
@@ -25,12 +26,12 @@ func dockers(t *testing.T, releases map[string]dockerRelease, config map[string]
 	bin, images := built(t), images(t)
 	for name, r := range releases {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
-			before := machine(t)
+			d := fixture.NewBoard(t)
+			before := fixture.Machine(t)
 			dir := t.TempDir()
 			t.Cleanup(func() {
 				daemons.WantNothingLeft(t, dir)
-				wantMachine(t, before)
+				fixture.WantMachine(t, before)
 			})
 			daemon := r.daemon(t, d, dir, bin, config)
 			q := &quay{docker: r.client(t, daemon, dir, "hybrid"), dir: dir}
@@ -45,7 +46,7 @@ func dockers(t *testing.T, releases map[string]dockerRelease, config map[string]
 			}
 			t.Cleanup(func() { q.forget(q.id) }) // of a test that failed
 			show(t, q)
-			d.wantIdle(t)
+			d.WantIdle(t)
 		})
 	}
 }
@@ -59,7 +60,7 @@ func TestDockerRestarts(t *testing.T) {
 		before := q.up(t)
 		q.restart(t)
 		q.runs(t, before)
-		if log := q.logs(t, q.id); strings.Count(log, greeting) != 2 {
+		if log := q.logs(t, q.id); strings.Count(log, fixture.Greeting) != 2 {
 			t.Errorf("the log of two boots says %q", log)
 		}
 		q.removeForce(t, q.id)
@@ -75,16 +76,16 @@ func TestDockerLiveRestore(t *testing.T) {
 		if again := q.runs(t, 0); again != pid {
 			t.Errorf("process %d, was %d", again, pid)
 		}
-		if err := q.d.server.Core(0).Trace("after the restart\n"); err != nil {
+		if err := q.d.Server.Core(0).Trace("after the restart\n"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() error {
+		fixture.Eventually(t, func() error {
 			if log := q.logs(t, q.id); !strings.Contains(log, "after the restart") {
 				return fmt.Errorf("log %q", log)
 			}
 			return nil
 		})
-		q.d.crash()
+		q.d.Crash()
 		q.ends(t, 139)
 		q.remove(t, q.id)
 	})
@@ -118,9 +119,9 @@ func TestCompose(t *testing.T) {
 		compose.must(t, "up", "--detach")
 		q.id = "hybrid-test-firmware-1"
 		pid := q.runs(t, 0)
-		eventually(t, func() error {
+		fixture.Eventually(t, func() error {
 			log := compose.must(t, "logs", "--no-color")
-			for _, want := range []string{"firmware-1  | " + greeting, "gateway-1   | gateway is up"} {
+			for _, want := range []string{"firmware-1  | " + fixture.Greeting, "gateway-1   | gateway is up"} {
 				if !strings.Contains(log, want) {
 					return fmt.Errorf("no %q in the log:\n%s", want, log)
 				}
@@ -130,7 +131,7 @@ func TestCompose(t *testing.T) {
 		if listed := compose.must(t, "ps", "--format", "{{.Service}} {{.State}}"); !strings.Contains(listed, "firmware running\n") {
 			t.Errorf("ps: %s", listed)
 		}
-		q.d.crash()
+		q.d.Crash()
 		q.runs(t, pid)
 		compose.must(t, "stop", "firmware")
 		q.ends(t, 0)

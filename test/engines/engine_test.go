@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/test/daemons"
+	"github.com/hybrid-containers/hybrid/test/fixture"
 )
 
 // shimRuntime is the name of our shim.
@@ -127,16 +128,16 @@ type docker struct {
 	netns   string   // its own network
 }
 
-func newDocker(t *testing.T, d *desk, dir, runtime string) engine {
+func newDocker(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return docker20.start(t, d, dir, runtime, "hybrid")
 }
 
-func newDocker29(t *testing.T, d *desk, dir, runtime string) engine {
+func newDocker29(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return docker29.start(t, d, dir, runtime, "hybrid")
 }
 
 // newDocker29Shim is told no more than the name of our shim.
-func newDocker29Shim(t *testing.T, d *desk, dir, runtime string) engine {
+func newDocker29Shim(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return docker29.start(t, d, dir, runtime, shimRuntime)
 }
 
@@ -155,7 +156,7 @@ var (
 )
 
 // daemon starts it. By its name our shim is found, too.
-func (r dockerRelease) daemon(t *testing.T, d *desk, dir, runtime string, config map[string]any) *daemons.Daemon {
+func (r dockerRelease) daemon(t *testing.T, d *fixture.Board, dir, runtime string, config map[string]any) *daemons.Daemon {
 	all := map[string]any{"runtimes": map[string]any{"hybrid": map[string]any{"path": runtime}}}
 	maps.Copy(all, r.config)
 	maps.Copy(all, config)
@@ -164,7 +165,7 @@ func (r dockerRelease) daemon(t *testing.T, d *desk, dir, runtime string, config
 		with = append(with, filepath.Join(daemons.Dir(t), folder))
 	}
 	with = append(with, filepath.Dir(runtime))
-	return daemons.Docker(t, dir, r.dockerd, strings.Join(with, ":"), all, "HYBRID_SYSROOT="+d.dir)
+	return daemons.Docker(t, dir, r.dockerd, strings.Join(with, ":"), all, "HYBRID_SYSROOT="+d.Dir)
 }
 
 func (r dockerRelease) client(t *testing.T, d *daemons.Daemon, dir, name string) *docker {
@@ -175,7 +176,7 @@ func (r dockerRelease) client(t *testing.T, d *daemons.Daemon, dir, name string)
 	}
 }
 
-func (r dockerRelease) start(t *testing.T, d *desk, dir, runtime, name string) engine {
+func (r dockerRelease) start(t *testing.T, d *fixture.Board, dir, runtime, name string) engine {
 	return r.client(t, r.daemon(t, d, dir, runtime, nil), dir, name)
 }
 
@@ -183,10 +184,10 @@ func (r dockerRelease) start(t *testing.T, d *desk, dir, runtime, name string) e
 // up: its runtime is a script that says where the board and runc are.
 type podman struct{ docker }
 
-func newPodman(t *testing.T, d *desk, dir, runtime string) engine {
+func newPodman(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	script := filepath.Join(dir, "hybrid-runtime")
 	runc := filepath.Join(daemons.Dir(t), "runc/usr/sbin/runc")
-	text := fmt.Sprintf("#!/bin/sh\nexec %s --sysroot %s --runtime-delegate %s \"$@\"\n", runtime, d.dir, runc)
+	text := fmt.Sprintf("#!/bin/sh\nexec %s --sysroot %s --runtime-delegate %s \"$@\"\n", runtime, d.Dir, runc)
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +241,7 @@ func (e *docker) exits(t *testing.T, id string) func() time.Time {
 	since := time.Now()
 	return func() (at time.Time) {
 		t.Helper()
-		eventually(t, func() error {
+		fixture.Eventually(t, func() error {
 			said := e.must(t, "events", "--since", fmt.Sprint(since.Unix()), "--until", fmt.Sprint(time.Now().Unix()+1),
 				"--filter", "container="+id, "--filter", "event="+e.died, "--format", "{{json .}}")
 			var event struct {
@@ -350,21 +351,21 @@ var (
 	newer  = release{".", 3, true}
 )
 
-func newContainerd(t *testing.T, d *desk, dir, runtime string) engine {
+func newContainerd(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return debian.start(t, d, dir, filepath.Dir(runtime), stock(dir, runtime)...)
 }
 
 // newContainerd2 is the newer containerd, with its own shim.
-func newContainerd2(t *testing.T, d *desk, dir, runtime string) engine {
+func newContainerd2(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return newer.start(t, d, dir, filepath.Dir(runtime), stock(dir, runtime)...)
 }
 
 // newContainerdShim is containerd with our shim.
-func newContainerdShim(t *testing.T, d *desk, dir, runtime string) engine {
+func newContainerdShim(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return debian.start(t, d, dir, filepath.Dir(runtime), "--runtime", shimRuntime)
 }
 
-func newContainerd2Shim(t *testing.T, d *desk, dir, runtime string) engine {
+func newContainerd2Shim(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return newer.start(t, d, dir, filepath.Dir(runtime), "--runtime", shimRuntime)
 }
 
@@ -374,7 +375,7 @@ func stock(dir, runtime string) []string {
 }
 
 // start starts containerd, which finds our binaries in bin.
-func (r release) start(t *testing.T, d *desk, dir, bin string, flags ...string) *ctr {
+func (r release) start(t *testing.T, d *fixture.Board, dir, bin string, flags ...string) *ctr {
 	return r.client(t, r.daemon(t, d, dir, bin), dir, flags...)
 }
 
@@ -382,10 +383,10 @@ func (r release) client(t *testing.T, d *daemons.Daemon, dir string, flags ...st
 	return &ctr{client{args: []string{filepath.Join(daemons.Dir(t), r.from, "ctr"), "--address", d.Socket}}, dir, flags, r.pulls}
 }
 
-func (r release) daemon(t *testing.T, d *desk, dir, bin string) *daemons.Daemon {
+func (r release) daemon(t *testing.T, d *fixture.Board, dir, bin string) *daemons.Daemon {
 	engines := daemons.Dir(t)
 	return daemons.Containerd(t, dir, r.from+"/containerd", r.config, "[plugins.\"io.containerd.internal.v1.restart\"]\n  interval = \"1s\"\n",
-		"PATH="+filepath.Join(engines, r.from)+":"+engines+"/runc/usr/sbin:"+bin+":"+os.Getenv("PATH"), "HYBRID_SYSROOT="+d.dir)
+		"PATH="+filepath.Join(engines, r.from)+":"+engines+"/runc/usr/sbin:"+bin+":"+os.Getenv("PATH"), "HYBRID_SYSROOT="+d.Dir)
 }
 
 func (e *ctr) log(id string) string { return filepath.Join(e.dir, id+".log") }
@@ -446,7 +447,7 @@ func (e *ctr) exits(t *testing.T, id string) func() time.Time {
 			}
 		}
 	}()
-	eventually(t, func() error {
+	fixture.Eventually(t, func() error {
 		label++
 		e.must(t, "containers", "label", id, fmt.Sprint("hybrid.test=", label))
 		select {
@@ -594,7 +595,7 @@ func (e *ctr) kill(t *testing.T, id string) {
 
 func (e *ctr) wait(t *testing.T, id string) int {
 	t.Helper()
-	eventually(t, func() error {
+	fixture.Eventually(t, func() error {
 		if f := e.task(t, id); f == nil || f[2] != "STOPPED" {
 			return fmt.Errorf("task %q", f)
 		}

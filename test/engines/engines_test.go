@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"github.com/hybrid-containers/hybrid/test/daemons"
+	"github.com/hybrid-containers/hybrid/test/fixture"
 )
 
 // idPrefix tells the containers of these tests from others.
-const idPrefix = "hybrid-test-"
+const idPrefix = fixture.Prefix
 
 // Images of the tests.
 const (
@@ -27,7 +28,7 @@ const (
 // place is where a behaviour is shown.
 type place struct {
 	engine
-	d    *desk
+	d    *fixture.Board
 	id   string       // of the container
 	kind              // of engine
 	note func(string) // adds to the line in the table
@@ -78,7 +79,7 @@ var behaviours = []struct {
 		p.up(t)
 		reported := p.exits(t, p.id)
 		began := time.Now()
-		p.d.crash()
+		p.d.Crash()
 		p.ends(t, 139)
 		p.note(fmt.Sprintf("reported after %d ms", reported().Sub(began).Milliseconds()))
 		if log := p.logs(t, p.id); !strings.Contains(log, "hybrid: the firmware crashed") {
@@ -89,17 +90,17 @@ var behaviours = []struct {
 	{"run in the foreground", func(t *testing.T, p place) {
 		ended := make(chan result)
 		go func() { ended <- p.attached(p.id, imageHello) }()
-		eventually(t, func() error {
-			if state := p.d.state(); state != "running" {
+		fixture.Eventually(t, func() error {
+			if state := p.d.State(); state != "running" {
 				return fmt.Errorf("the processor is %s", state)
 			}
 			return nil
 		})
-		if err := p.d.server.Core(0).Trace("more\n"); err != nil {
+		if err := p.d.Server.Core(0).Trace("more\n"); err != nil {
 			t.Error(err)
 		}
-		p.d.crash()
-		if r := <-ended; r.code != 139 || r.out != greeting+"\nmore\n" || !strings.Contains(r.err, "hybrid: the firmware crashed") {
+		p.d.Crash()
+		if r := <-ended; r.code != 139 || r.out != fixture.Greeting+"\nmore\n" || !strings.Contains(r.err, "hybrid: the firmware crashed") {
 			t.Errorf("%+v", r)
 		}
 		p.forget(p.id)
@@ -107,7 +108,7 @@ var behaviours = []struct {
 	{"run on a terminal", func(t *testing.T, p place) {
 		p.upWith(t, options{terminal: true})
 		p.stop(t, p.id)
-		eventually(t, func() error {
+		fixture.Eventually(t, func() error {
 			if s := p.state(t, p.id); s.running {
 				return fmt.Errorf("the engine says %+v", s)
 			}
@@ -135,7 +136,7 @@ var behaviours = []struct {
 	}},
 	{"restart after a crash", func(t *testing.T, p place) {
 		before := p.upWith(t, options{restart: true})
-		p.d.crash()
+		p.d.Crash()
 		p.runs(t, before)
 		p.removeForce(t, p.id)
 	}},
@@ -152,7 +153,7 @@ var behaviours = []struct {
 	}},
 	{"statistics", func(t *testing.T, p place) {
 		p.up(t)
-		eventually(t, func() error {
+		fixture.Eventually(t, func() error {
 			if used := p.memory(t, p.id); !strings.ContainsAny(used, "123456789") {
 				return fmt.Errorf("the engine says that it uses %q of memory", used)
 			}
@@ -176,9 +177,9 @@ var behaviours = []struct {
 		if r := p.engine.run(linux.id, imageLinux, options{}); r.code != 0 {
 			t.Fatalf("run: %+v", r)
 		}
-		eventually(t, func() error {
+		fixture.Eventually(t, func() error {
 			s := p.state(t, linux.id)
-			if line := processes(t)[s.pid]; !s.running || line != "/bin/busybox sleep 1000" {
+			if line := fixture.Processes(t)[s.pid]; !s.running || line != "/bin/busybox sleep 1000" {
 				return fmt.Errorf("the engine says %+v, which is %q", s, line)
 			}
 			return nil
@@ -232,18 +233,18 @@ func (p place) upWith(t *testing.T, o options) int {
 // monitor, and returns it.
 func (p place) runs(t *testing.T, before int) (pid int) {
 	t.Helper()
-	eventually(t, func() error {
+	fixture.Eventually(t, func() error {
 		s := p.state(t, p.id)
 		pid = s.pid
-		switch line := processes(t)[pid]; {
+		switch line := fixture.Processes(t)[pid]; {
 		case !s.running || pid == before:
 			return fmt.Errorf("the engine says %+v", s)
 		case !strings.HasPrefix(line, "hybrid-monitor "):
 			return fmt.Errorf("process %d is %q", pid, line)
-		case p.d.state() != "running":
-			return fmt.Errorf("the processor is %s", p.d.state())
+		case p.d.State() != "running":
+			return fmt.Errorf("the processor is %s", p.d.State())
 		}
-		if log := p.logs(t, p.id); !strings.Contains(log, greeting) {
+		if log := p.logs(t, p.id); !strings.Contains(log, fixture.Greeting) {
 			return fmt.Errorf("log %q", log)
 		}
 		return nil
@@ -260,7 +261,7 @@ func (p place) ends(t *testing.T, code int) {
 	if s := p.state(t, p.id); s.running {
 		t.Errorf("the engine says %+v", s)
 	}
-	if state := p.d.state(); state != "offline" {
+	if state := p.d.State(); state != "offline" {
 		t.Errorf("the processor is %s", state)
 	}
 }
@@ -281,7 +282,7 @@ func TestEngines(t *testing.T) {
 	took := map[string]map[string]string{}
 	engines := []struct {
 		name  string
-		start func(t *testing.T, d *desk, dir, runtime string) engine
+		start func(t *testing.T, d *fixture.Board, dir, runtime string) engine
 		kind
 	}{
 		{"containerd", newContainerd, kind{annotates: true}},
@@ -296,12 +297,12 @@ func TestEngines(t *testing.T) {
 	for _, e := range engines {
 		took[e.name] = map[string]string{}
 		t.Run(e.name, func(t *testing.T) {
-			d := newDesk(t)
-			before := machine(t)
+			d := fixture.NewBoard(t)
+			before := fixture.Machine(t)
 			dir := t.TempDir()
 			t.Cleanup(func() { // after the daemons have ended
 				daemons.WantNothingLeft(t, dir)
-				wantMachine(t, before)
+				fixture.WantMachine(t, before)
 			})
 			running := e.start(t, d, dir, bin)
 			for _, i := range images {
@@ -314,7 +315,7 @@ func TestEngines(t *testing.T) {
 					t.Cleanup(func() { p.forget(p.id) })
 					began := time.Now()
 					b.show(t, p)
-					d.wantIdle(t)
+					d.WantIdle(t)
 					took[e.name][b.name] = fmt.Sprintf("%d ms%s", time.Since(began).Milliseconds(), notes)
 				})
 				if !ok {

@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/hybrid-containers/hybrid/test/daemons"
+	"github.com/hybrid-containers/hybrid/test/fixture"
 )
 
 // picture is an image of the tests, as an archive and in a registry.
@@ -71,8 +72,8 @@ func images(t *testing.T) []picture {
 				if err != nil {
 					t.Fatal(err)
 				}
-				archive(t, p.archive, "docker.io/library/"+p.name, content{
-					map[string][]byte{"bin/busybox": busybox}, []string{"/bin/busybox", "sleep", "1000"}, nil,
+				fixture.Archive(t, p.archive, "docker.io/library/"+p.name, fixture.Content{
+					Files: map[string][]byte{"bin/busybox": busybox}, Entrypoint: []string{"/bin/busybox", "sleep", "1000"},
 				})
 			}
 			push(t, p)

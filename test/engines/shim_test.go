@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/test/daemons"
+	"github.com/hybrid-containers/hybrid/test/fixture"
 )
 
 // stage is a containerd with our shim.
@@ -32,12 +33,12 @@ func shims(t *testing.T, show func(t *testing.T, s *stage)) {
 	bin, images := built(t), images(t)
 	for name, r := range map[string]release{"containerd": debian, "containerd 2": newer} {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
-			before := machine(t)
+			d := fixture.NewBoard(t)
+			before := fixture.Machine(t)
 			dir := t.TempDir()
 			t.Cleanup(func() {
 				daemons.WantNothingLeft(t, dir)
-				wantMachine(t, before)
+				fixture.WantMachine(t, before)
 			})
 			s := &stage{release: r, dir: dir, bin: filepath.Dir(bin)}
 			s.daemon = r.daemon(t, d, dir, s.bin)
@@ -52,7 +53,7 @@ func shims(t *testing.T, show func(t *testing.T, s *stage)) {
 				}
 			}()
 			show(t, s)
-			d.wantIdle(t)
+			d.WantIdle(t)
 			wantShims(t, dir, 0)
 		})
 	}
@@ -62,9 +63,9 @@ func shims(t *testing.T, show func(t *testing.T, s *stage)) {
 // returns them.
 func wantShims(t *testing.T, dir string, n int) (pids []int) {
 	t.Helper()
-	eventually(t, func() error {
+	fixture.Eventually(t, func() error {
 		found := map[int]string{}
-		for pid, line := range processes(t) {
+		for pid, line := range fixture.Processes(t) {
 			if strings.Contains(line, "containerd-shim-hybrid-v1 ") && strings.Contains(line, dir) {
 				found[pid] = line
 			}
@@ -83,7 +84,7 @@ func TestShimOutlivesContainerd(t *testing.T) {
 		pid := s.up(t)
 		shim := wantShims(t, s.dir, 1)[0]
 		s.daemon.Kill(t)
-		if state := s.d.state(); state != "running" {
+		if state := s.d.State(); state != "running" {
 			t.Errorf("without containerd the processor is %s", state)
 		}
 		s.daemon = s.release.daemon(t, s.d, s.dir, s.bin)
@@ -105,9 +106,9 @@ func TestCrashWithoutContainerd(t *testing.T) {
 	shims(t, func(t *testing.T, s *stage) {
 		s.up(t)
 		s.daemon.Kill(t)
-		s.d.crash()
-		eventually(t, func() error {
-			if state := s.d.state(); state != "offline" {
+		s.d.Crash()
+		fixture.Eventually(t, func() error {
+			if state := s.d.State(); state != "offline" {
 				return fmt.Errorf("the processor is %s", state)
 			}
 			return nil
@@ -133,8 +134,8 @@ func TestShimKilled(t *testing.T) {
 		if err := unix.Kill(shim, unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() error {
-			if line := processes(t)[monitor]; line != "" {
+		fixture.Eventually(t, func() error {
+			if line := fixture.Processes(t)[monitor]; line != "" {
 				return fmt.Errorf("the monitor lives: %s", line)
 			}
 			if f := s.task(t, s.id); f != nil && f[2] == "RUNNING" {
@@ -147,7 +148,7 @@ func TestShimKilled(t *testing.T) {
 			}
 			return fmt.Errorf("no exit event: %s", events())
 		})
-		s.d.wantIdle(t)
+		s.d.WantIdle(t)
 		s.forget(s.id)
 		s.up(t) // all is as if it had never been
 		s.removeForce(t, s.id)
@@ -179,7 +180,7 @@ func (s *stage) events(t *testing.T) func() string {
 		return string(b)
 	}
 	// it listens when it tells of something
-	eventually(t, func() error {
+	fixture.Eventually(t, func() error {
 		s.must(t, "containers", "label", s.id, "seen=yes")
 		if read() == "" {
 			return fmt.Errorf("no events")

@@ -57,8 +57,9 @@ var rooms = map[string][]string{
 	"cmd/hybrid-sim-guest": {"sim"},
 
 	// black-box: they drive boards and built binaries, and know nothing inside
-	"test":         {"sim", "board", "test/daemons"},
+	"test":         {"sim", "board", "test/daemons", "test/fixture"},
 	"test/daemons": {},
+	"test/fixture": {"sim", "board"},
 }
 
 // inTests is what the tests of a room may import besides.
