@@ -106,6 +106,11 @@ test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the buil
 .PHONY: test-engines
 test-engines: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the runtime under containerd, Docker and podman (root)
 	@echo "==> engines that run containers"
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m -skip '^TestCRI' ./test/engines/...
+
+.PHONY: test-engines-full
+test-engines-full: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cni/ptp $(TOOLS)/gotestsum ## test-engines, and containerd as Kubernetes asks it (root)
+	@echo "==> engines that run containers, and CRI"
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m ./test/engines/...
 
 # What the tests start is pinned in tools/engines; nothing of it is installed, so that
@@ -144,13 +149,16 @@ $(HYBRID_ENGINES)/podman/usr/bin/podman: DEBS := podman conmon golang-github-con
 # What runs containers: containerd with the stock shim, runc, and a program for a Linux container.
 $(HYBRID_ENGINES)/runc/usr/sbin/runc: LIBRARIES := libseccomp2
 $(HYBRID_ENGINES)/runc/usr/sbin/runc: DEBS := containerd runc busybox-static
+# What gives pods their network devices.
+$(HYBRID_ENGINES)/cni/usr/lib/cni/ptp: DEBS := containernetworking-plugins
 
-FETCHED := $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc
+FETCHED := debian/usr/sbin/dockerd podman/usr/bin/podman runc/usr/sbin/runc cni/usr/lib/cni/ptp
+FETCHED := $(FETCHED:%=$(HYBRID_ENGINES)/%)
 $(FETCHED): $(HYBRID_ENGINES)/%:
 	@to=$(HYBRID_ENGINES)/$(firstword $(subst /, ,$*)); \
 		echo "==> fetching Debian's $(firstword $(DEBS)) (once)"; \
 		$(SUDO) apt-get update -q >/dev/null; \
-		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(LIBRARIES) >/dev/null; \
+		$(if $(LIBRARIES),DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(LIBRARIES) >/dev/null;) \
 		rm -rf $$to.new; mkdir -p $$to.new; cd $$to.new; \
 		apt-get download -q $(DEBS); \
 		for deb in *.deb; do dpkg-deb -x $$deb .; rm $$deb; done; \

@@ -1,4 +1,4 @@
-//go:build engine
+//go:build engine || kubernetes
 
 // Package daemons starts the engines of the tests, that make engines fetches or
 // builds: real ones, on sockets and in folders of a test's own, without a service
@@ -119,26 +119,6 @@ func Buildkitd(t *testing.T, dir string, worker ...string) string {
 		"--addr", "unix://" + socket, "--otel-socket-path", filepath.Join(dir, "otel.sock"),
 	}, worker...)...)
 	return "unix://" + socket
-}
-
-// Containerd starts a containerd, with config added to its configuration of this
-// version. It has no CRI.
-func Containerd(t *testing.T, dir, containerd string, version int, config string, env ...string) *Daemon {
-	t.Helper()
-	socket, name := filepath.Join(dir, "containerd.sock"), filepath.Join(dir, "config.toml")
-	text := fmt.Sprintf(`version = %[3]d
-root = "%[1]s/root"
-state = "%[1]s/run"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]
-[grpc]
-  address = "%[2]s"
-[ttrpc]
-  address = "%[2]s.ttrpc"
-%[4]s`, dir, socket, version, config)
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return Start(t, socket, nil, env, filepath.Join(Dir(t), containerd), "--config", name)
 }
 
 // Podman puts a podman command into dir/bin that keeps all below dir, and has config

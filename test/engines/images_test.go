@@ -51,7 +51,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
-	for _, i := range []string{imageHello, imageOther, imageLinux} {
+	for _, i := range []string{imageHello, imageOther, imageLinux, imagePause} {
 		pictures.made = append(pictures.made, picture{i, filepath.Join(dir, strings.ReplaceAll(i, ":", "-")+".tar"), strings.TrimPrefix(server.URL, "http://") + "/" + i})
 	}
 	return m.Run()
@@ -67,7 +67,7 @@ func images(t *testing.T) []picture {
 				hybridBuild(t, p, "qemu-virt")
 			case imageOther:
 				hybridBuild(t, p, "imx8m-mini")
-			case imageLinux:
+			case imageLinux, imagePause:
 				busybox, err := os.ReadFile(filepath.Join(daemons.Dir(t), "runc/bin/busybox"))
 				if err != nil {
 					t.Fatal(err)
