@@ -39,7 +39,7 @@ demo: setup build sdk-base ## Build hello_world with BuildKit and run it on the 
 
 .PHONY: test
 test: setup build sdk-base ## Run every test
-	@$(MAKE) test-unit test-build test-kernel test-kernel-6.12 test-engines
+	@$(MAKE) test-unit test-build test-kernel test-kernel-6.12 test-engines-full $(if $(wildcard $(HYBRID_ENGINES)/kubernetes),test-kubernetes)
 
 .PHONY: setup
 setup: ## Install what is missing on a Debian machine (apt, once)
@@ -113,6 +113,11 @@ test-engines-full: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cn
 	@echo "==> engines that run containers, and CRI"
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m ./test/engines/...
 
+.PHONY: test-kubernetes
+test-kubernetes: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cni/ptp $(HYBRID_ENGINES)/kubernetes $(TOOLS)/gotestsum ## Tests of firmware on a node of Kubernetes (root)
+	@echo "==> Kubernetes"
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags kubernetes -timeout 20m ./test/kubernetes/...
+
 # What the tests start is pinned in tools/engines; nothing of it is installed, so that
 # nothing starts by itself.
 BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd docker docker-compose newer/runc
@@ -139,6 +144,18 @@ $(HYBRID_ENGINES)/%: $(wildcard tools/engines/*/go.mod)
 	@mkdir -p $(@D)
 	@set -- $(ENGINE_$*); cd tools/engines/$$1; version=$$(go list -m -f '{{.Version}}' $$2); \
 		go build -trimpath $(FLAGS_$*) -ldflags "-s -w -X $$2/$$4=$${version#v}" -o $@ $$2/$$3
+
+# All programs of a node of Kubernetes in one: it takes ten minutes, and is for its own tests alone.
+.PHONY: kubernetes
+kubernetes: $(HYBRID_ENGINES)/kubernetes ## Build the Kubernetes of test-kubernetes (once, ten minutes and more)
+
+$(HYBRID_ENGINES)/kubernetes: tools/engines/kubernetes/go.mod tools/engines/kubernetes/main.go
+	@echo "==> building Kubernetes (once)"
+	@mkdir -p $(@D)
+	@cd tools/engines/kubernetes; version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes); \
+		stamp=k8s.io/component-base/version; numbers=$${version#v}; minor=$${numbers#*.}; \
+		go build -trimpath -ldflags "-s -w -X $$stamp.gitVersion=$$version -X $$stamp.gitMajor=$${numbers%%.*} -X $$stamp.gitMinor=$${minor%%.*}" -o $@.new .
+	@mv $@.new $@
 
 # Debian's Docker is an old one, without the containerd image store.
 $(HYBRID_ENGINES)/debian/usr/sbin/dockerd: LIBRARIES := libdevmapper1.02.1
@@ -197,8 +214,8 @@ bench-engines: build engines ## Measure firmware under our shim beside runc on o
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check style and what linters find
 	@echo "==> linters"
 	@files=$$($(TOOLS)/gofumpt -l .); if [ -n "$$files" ]; then echo "not formatted (make fmt): $$files"; exit 1; fi
-	@$(TOOLS)/golangci-lint run --build-tags kernel,engine ./...
-	@go vet -tags kernel,engine ./...
+	@$(TOOLS)/golangci-lint run --build-tags kernel,engine,kubernetes ./...
+	@go vet -tags kernel,engine,kubernetes ./...
 	@cd $(SHIM) && $(TOOLS)/golangci-lint run ./... && go vet ./...
 
 .PHONY: fmt

@@ -48,28 +48,43 @@ type Daemon struct {
 // Start starts a daemon, and waits until it listens on a socket.
 func Start(t *testing.T, socket string, attr *syscall.SysProcAttr, env []string, name string, args ...string) *Daemon {
 	t.Helper()
-	d := &Daemon{Socket: socket, cmd: exec.Command(name, args...), done: make(chan struct{})}
-	d.cmd.Env = append(os.Environ(), env...)
-	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
-	d.cmd.SysProcAttr = attr
-	if err := d.cmd.Start(); err != nil {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.SysProcAttr = attr
+	d := Run(t, cmd, func() error {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	d.Socket = socket
+	return d
+}
+
+// Run starts a daemon, and waits until it is ready.
+func Run(t *testing.T, cmd *exec.Cmd, ready func() error) *Daemon {
+	t.Helper()
+	d := &Daemon{cmd: cmd, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &d.log, &d.log
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = d.cmd.Wait(); close(d.done) }()
+	go func() { _ = cmd.Wait(); close(d.done) }()
 	t.Cleanup(func() { d.Stop(t) })
 	for deadline := time.Now().Add(daemonStarts); ; time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("unix", socket); err == nil {
-			_ = conn.Close()
+		err := ready()
+		if err == nil {
 			return d
 		}
 		select {
 		case <-d.done:
-			t.Fatalf("%s ended: %v\n%s", name, d.cmd.ProcessState, &d.log)
+			t.Fatalf("%q ended: %v\n%s", cmd.Args, cmd.ProcessState, &d.log)
 		default:
 		}
 		if time.Now().After(deadline) {
 			d.Stop(t)
-			t.Fatalf("%s does not listen on %s\n%s", name, socket, &d.log)
+			t.Fatalf("%q is not ready: %v\n%s", cmd.Args, err, &d.log)
 		}
 	}
 }
@@ -92,6 +107,9 @@ func (d *Daemon) Stop(t *testing.T) {
 		t.Errorf("%s had to be killed\n%s", d.cmd.Path, &d.log)
 	}
 }
+
+// Log is what a daemon that has ended has said.
+func (d *Daemon) Log() string { <-d.done; return d.log.String() }
 
 // Kill ends a daemon as nobody should.
 func (d *Daemon) Kill(t *testing.T) {

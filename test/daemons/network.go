@@ -4,6 +4,7 @@ package daemons
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"testing"
@@ -53,6 +54,18 @@ func (n *Network) Do(t *testing.T, f func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Dial connects to what listens in the network.
+func (n *Network) Dial(network, address string) (conn net.Conn, err error) {
+	err = elsewhere(func() error {
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("network namespace: %w", err)
+		}
+		conn, err = net.Dial(network, address)
+		return err
+	})
+	return conn, err
 }
 
 // elsewhere calls f on a thread that comes back to the network that it was in.
