@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hybrid-containers/hybrid/runtime"
 )
 
 func (a *app) kill() *verb {
+	var all bool
 	return &verb{
 		name:  "kill",
 		short: "terminates the container",
@@ -17,7 +21,7 @@ func (a *app) kill() *verb {
 			{"[SIGNAL]", "Name or number [default: TERM]; TERM, INT, QUIT and KILL stop the processor, others do nothing"},
 		},
 		least: 1, most: 2,
-		options: func(o *options) { o.accept("all", "a") }, // a firmware is one process
+		options: func(o *options) { o.bool(&all, "all", "a", "Succeed also if the container is not running, as runc does") },
 		run: func(args []string) error {
 			signal := unix.SIGTERM
 			if len(args) == 2 {
@@ -30,7 +34,11 @@ func (a *app) kill() *verb {
 			if err != nil {
 				return err
 			}
-			return r.Kill(args[0], signal)
+			err = r.Kill(args[0], signal)
+			if all && errors.Is(err, runtime.ErrNotRunning) {
+				return nil // all of its processes have it: there are none
+			}
+			return err
 		},
 	}
 }
