@@ -63,10 +63,11 @@ build: guest ## Build every command into bin/
 
 .PHONY: guest
 guest: ## Build what runs on the virtual board into bin/linux_arm/
-	@echo "==> building hybrid-runtime hybrid-sim-guest into bin/linux_arm/"
+	@echo "==> building hybrid-runtime containerd-shim-hybrid-v1 hybrid-sim-guest into bin/linux_arm/"
 	@mkdir -p bin/linux_arm
 	@GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD) -o bin/linux_arm/ ./cmd/hybrid-sim-guest
 	@GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD_RUNTIME) -o bin/linux_arm/ ./cmd/hybrid-runtime
+	@cd $(SHIM) && GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD_RUNTIME) -o $(CURDIR)/bin/linux_arm/ .
 
 .PHONY: sdk-base
 sdk-base: $(HYBRID_SDK_BASE)/index.json ## Make the toolchain's base image, an OCI layout, from Debian's packages
@@ -106,11 +107,12 @@ test-build: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the buil
 .PHONY: test-engines
 test-engines: setup build sdk-base engines $(TOOLS)/gotestsum ## Tests of the runtime under containerd, Docker and podman (root)
 	@echo "==> engines that run containers"
-	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m -skip '^TestCRI' ./test/engines/...
+	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m -skip '^TestCRI|^TestVirtualBoard' ./test/engines/...
 
 .PHONY: test-engines-full
-test-engines-full: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cni/ptp $(TOOLS)/gotestsum ## test-engines, and containerd as Kubernetes asks it (root)
+test-engines-full: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cni/ptp $(TOOLS)/gotestsum ## test-engines, and containerd as Kubernetes asks it, also on the virtual board (root, QEMU)
 	@echo "==> engines that run containers, and CRI"
+	@bin/hybrid-sim fetch
 	@$(SUDO) $(GOTESTSUM) -count=1 -tags engine -timeout 10m ./test/engines/...
 
 .PHONY: test-kubernetes
@@ -122,7 +124,7 @@ test-kubernetes: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cni/
 # nothing starts by itself.
 BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd docker docker-compose newer/runc
 .PHONY: engines
-engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc ## Build or fetch the engines of the tests (once, some minutes)
+engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/armhf/usr/bin/containerd $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc ## Build or fetch the engines of the tests (once, some minutes)
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
 
 ENGINE_buildkitd := buildkit github.com/moby/buildkit cmd/buildkitd version.Version
@@ -180,6 +182,21 @@ $(FETCHED): $(HYBRID_ENGINES)/%:
 		apt-get download -q $(DEBS); \
 		for deb in *.deb; do dpkg-deb -x $$deb .; rm $$deb; done; \
 		rm -rf $$to; mv $$to.new $$to
+
+# What the virtual board runs. Debian's lists for it are not the machine's, and are read
+# beside them; one that a mirror has not yet is none that is needed.
+APT_ARMHF = apt-get -q -o APT::Architecture=armhf -o APT::Architectures=armhf -o APT::Sandbox::User= -o Acquire::Languages=none \
+	-o Dir::State::Lists=$$PWD/apt/lists -o Dir::State::Status=/dev/null -o Dir::Cache=$$PWD/apt
+$(HYBRID_ENGINES)/armhf/usr/bin/containerd: tools/engines/crictl/go.mod
+	@to=$(HYBRID_ENGINES)/armhf; \
+		echo "==> fetching Debian's containerd for armhf, and building crictl (once)"; \
+		rm -rf $$to.new; mkdir -p $$to.new/apt/lists/partial $$to.new/apt/archives/partial $$to.new/usr/bin; \
+		(cd tools/engines/crictl && GOOS=linux GOARCH=arm GOARM=7 go build -trimpath -ldflags "-s -w" -o $$to.new/usr/bin/ sigs.k8s.io/cri-tools/cmd/crictl); \
+		cd $$to.new; \
+		$(APT_ARMHF) update >/dev/null 2>&1 || true; \
+		$(APT_ARMHF) download containerd runc libc6 libseccomp2; \
+		for deb in *.deb; do dpkg-deb -x $$deb .; rm $$deb; done; \
+		rm -rf apt usr/share usr/lib/*/gconv $$to; touch usr/bin/containerd; mv $$to.new $$to
 
 .PHONY: test-kernel
 test-kernel: setup build $(TOOLS)/gotestsum ## Tests of the runtime on simulated and on virtual boards (root, QEMU)

@@ -64,9 +64,9 @@ func images(t *testing.T) []picture {
 		for _, p := range pictures.made {
 			switch p.name {
 			case imageHello:
-				hybridBuild(t, p, "qemu-virt")
+				hybridBuild(t, p, example, "qemu-virt", "linux/"+runtime.GOARCH)
 			case imageOther:
-				hybridBuild(t, p, "imx8m-mini")
+				hybridBuild(t, p, example, "imx8m-mini", "linux/"+runtime.GOARCH)
 			case imageLinux, imagePause:
 				busybox, err := os.ReadFile(filepath.Join(daemons.Dir(t), "runc/bin/busybox"))
 				if err != nil {
@@ -82,18 +82,21 @@ func images(t *testing.T) []picture {
 	return pictures.made
 }
 
-// hybridBuild makes an image of the example for a board, whose Linux is said to be
-// this machine's.
-func hybridBuild(t *testing.T, p picture, board string) {
+// example is the project of most images.
+const example = "../../examples/hello_world"
+
+// hybridBuild makes an image of a project for a board, with Linux for platform beside
+// its core.
+func hybridBuild(t *testing.T, p picture, project, board, platform string) {
 	t.Helper()
 	base := os.Getenv("HYBRID_SDK_BASE")
 	if base == "" {
 		t.Fatal("HYBRID_SDK_BASE must name the OCI layout that hybrid sdk base makes")
 	}
-	cmd := exec.Command("../../bin/hybrid", "build", "--board", board, "--platform", "linux/"+runtime.GOARCH, "--progress", "plain",
+	cmd := exec.Command("../../bin/hybrid", "build", "--board", board, "--platform", platform, "--progress", "plain",
 		"--build-context", "toolchain=oci-layout://"+base, "--output", "type=docker,name=docker.io/library/"+p.name+",dest="+p.archive,
-		"../../examples/hello_world")
-	cmd.Env = append(os.Environ(), "HYBRID_BUILDER=embedded", "HYBRID_STATE="+filepath.Join(filepath.Dir(p.archive), "state"))
+		project)
+	cmd.Env = append(os.Environ(), "HYBRID_BUILDER=embedded", "HYBRID_STATE="+t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}
