@@ -122,7 +122,7 @@ test-kubernetes: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cni/
 
 # What the tests start is pinned in tools/engines; nothing of it is installed, so that
 # nothing starts by itself.
-BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd docker docker-compose newer/runc
+BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd docker docker-compose newer/runc 1.7/containerd 1.7/ctr
 .PHONY: engines
 engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/armhf/usr/bin/containerd $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc ## Build or fetch the engines of the tests (once, some minutes)
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
@@ -132,6 +132,8 @@ ENGINE_buildctl := buildkit github.com/moby/buildkit cmd/buildctl version.Versio
 ENGINE_containerd := buildkit github.com/containerd/containerd/v2 cmd/containerd version.Version
 ENGINE_containerd-shim-runc-v2 := buildkit github.com/containerd/containerd/v2 cmd/containerd-shim-runc-v2 version.Version
 ENGINE_ctr := buildkit github.com/containerd/containerd/v2 cmd/ctr version.Version
+ENGINE_1.7/containerd := containerd-1.7 github.com/containerd/containerd cmd/containerd version.Version
+ENGINE_1.7/ctr := containerd-1.7 github.com/containerd/containerd cmd/ctr version.Version
 ENGINE_dockerd := docker github.com/moby/moby/v2 cmd/dockerd dockerversion.Version
 ENGINE_docker := docker-cli github.com/docker/cli cmd/docker cli/version.Version
 ENGINE_docker-compose := docker-cli github.com/docker/compose/v5 cmd internal.Version

@@ -21,7 +21,9 @@ func (a *app) kill() *verb {
 			{"[SIGNAL]", "Name or number [default: TERM]; TERM, INT, QUIT and KILL stop the processor, others do nothing"},
 		},
 		least: 1, most: 2,
-		options: func(o *options) { o.bool(&all, "all", "a", "Succeed also if the container is not running, as runc does") },
+		options: func(o *options) {
+			o.bool(&all, "all", "a", "Succeed also if the container is not running, as runc does")
+		},
 		run: func(args []string) error {
 			signal := unix.SIGTERM
 			if len(args) == 2 {

@@ -414,7 +414,7 @@ func (k *kubelet) exited(id string, code int32) {
 
 func TestCRI(t *testing.T) {
 	bin, images := built(t), images(t)
-	for name, r := range map[string]release{"containerd": debian, "containerd 2": newer} {
+	for name, r := range releases {
 		t.Run(name, func(t *testing.T) {
 			d := fixture.NewBoard(t)
 			before := fixture.Machine(t)

@@ -345,11 +345,15 @@ type release struct {
 	pulls  bool
 }
 
-// The releases of the tests, Debian's and a newer one.
+// The releases of the tests: Debian's, which is 1.6, the last before 2.0, and one after.
 var (
 	debian = release{"runc/usr/bin", 2, false}
+	middle = release{"1.7", 2, false}
 	newer  = release{".", 3, true}
 )
+
+// releases by name.
+var releases = map[string]release{"containerd": debian, "containerd 1.7": middle, "containerd 2": newer}
 
 func newContainerd(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return debian.start(t, d, dir, filepath.Dir(runtime), stock(dir, runtime)...)
@@ -363,6 +367,10 @@ func newContainerd2(t *testing.T, d *fixture.Board, dir, runtime string) engine 
 // newContainerdShim is containerd with our shim.
 func newContainerdShim(t *testing.T, d *fixture.Board, dir, runtime string) engine {
 	return debian.start(t, d, dir, filepath.Dir(runtime), "--runtime", shimRuntime)
+}
+
+func newContainerd17Shim(t *testing.T, d *fixture.Board, dir, runtime string) engine {
+	return middle.start(t, d, dir, filepath.Dir(runtime), "--runtime", shimRuntime)
 }
 
 func newContainerd2Shim(t *testing.T, d *fixture.Board, dir, runtime string) engine {

@@ -287,6 +287,7 @@ func TestEngines(t *testing.T) {
 	}{
 		{"containerd", newContainerd, kind{annotates: true}},
 		{"containerd (shim)", newContainerdShim, kind{annotates: true}},
+		{"containerd 1.7 (shim)", newContainerd17Shim, kind{annotates: true}},
 		{"containerd 2", newContainerd2, kind{annotates: true}},
 		{"containerd 2 (shim)", newContainerd2Shim, kind{annotates: true}},
 		{"Docker", newDocker, kind{bridge: true}},

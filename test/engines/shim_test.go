@@ -31,7 +31,7 @@ type stage struct {
 // shims wants each release of containerd to show something of our shim.
 func shims(t *testing.T, show func(t *testing.T, s *stage)) {
 	bin, images := built(t), images(t)
-	for name, r := range map[string]release{"containerd": debian, "containerd 2": newer} {
+	for name, r := range releases {
 		t.Run(name, func(t *testing.T) {
 			d := fixture.NewBoard(t)
 			before := fixture.Machine(t)
