@@ -14,7 +14,7 @@ CACHE := $(HYBRID_CACHE)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
-COMMANDS := hybrid hybrid-sim
+COMMANDS := hybrid hybrid-sim hybrid-setup
 # Without inlining the runtime for arm64 is 200 KB smaller and the shim takes 0.5 MB less
 # of memory, and neither takes more time.
 GO_BUILD_RUNTIME := $(GO_BUILD) -gcflags=all=-l
@@ -63,9 +63,9 @@ build: guest ## Build every command into bin/
 
 .PHONY: guest
 guest: ## Build what runs on the virtual board into bin/linux_arm/
-	@echo "==> building hybrid-runtime containerd-shim-hybrid-v1 hybrid-sim-guest into bin/linux_arm/"
+	@echo "==> building hybrid-runtime hybrid-setup containerd-shim-hybrid-v1 hybrid-sim-guest into bin/linux_arm/"
 	@mkdir -p bin/linux_arm
-	@GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD) -o bin/linux_arm/ ./cmd/hybrid-sim-guest
+	@GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD) -o bin/linux_arm/ ./cmd/hybrid-sim-guest ./cmd/hybrid-setup
 	@GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD_RUNTIME) -o bin/linux_arm/ ./cmd/hybrid-runtime
 	@cd $(SHIM) && GOOS=linux GOARCH=arm GOARM=7 $(GO_BUILD_RUNTIME) -o $(CURDIR)/bin/linux_arm/ .
 

@@ -52,6 +52,10 @@ var rooms = map[string][]string{
 	"runtime/bundle":     {"board", "image", "firmware"},
 	"cmd/hybrid-runtime": {"runtime", "board", "image", "firmware"},
 
+	"setup":            {"setup"},
+	"setup/edit":       {},
+	"cmd/hybrid-setup": {"setup"},
+
 	"sim":                  {"sim", "board", "firmware"},
 	"cmd/hybrid-sim":       {"sim", "board"},
 	"cmd/hybrid-sim-guest": {"sim"},

@@ -1,0 +1,145 @@
+package setup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// errChanged reports a file that somebody else has changed since it was read.
+var errChanged = errors.New("it is being changed by somebody else (try again)")
+
+// newSuffix ends the name under which a file is written.
+const newSuffix = ".hybrid-new"
+
+// apply makes the change: first what it was is kept, then it becomes another one, each
+// in one step.
+func (c *Change) apply() (err error) {
+	defer func() {
+		var of *fs.PathError
+		if errors.As(err, &of) {
+			err = fmt.Errorf("%s: %s: %w", c.File, of.Op, of.Err)
+		} else if err != nil {
+			err = fmt.Errorf("%s: %w", c.File, err)
+		}
+	}()
+	var left []string // of one who was killed
+	for _, name := range []string{c.path + newSuffix, c.path + backupSuffix + newSuffix} {
+		if _, err := os.Lstat(name); err == nil {
+			left = append(left, name)
+		}
+	}
+	if !c.Changed() && !c.stale && left == nil {
+		return nil
+	}
+	dir := filepath.Dir(c.path)
+	if c.After != nil {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	for _, name := range left {
+		os.Remove(name)
+	}
+	now, err := readFile(c.path)
+	if err != nil {
+		return err
+	}
+	if (now == nil) != (c.Before == nil) || !bytes.Equal(now, c.Before) {
+		return errChanged
+	}
+	if c.backup != nil && c.Changed() {
+		if err := replace(c.path+backupSuffix, c.backup, c.path); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !c.Changed():
+	case c.After == nil:
+		err = os.Remove(c.path)
+	default:
+		err = replace(c.path, c.After, c.path)
+	}
+	if err == nil && c.stale {
+		err = os.Remove(c.path + backupSuffix)
+	}
+	if err != nil {
+		return err
+	}
+	return lock.Sync()
+}
+
+// lockFolder takes the lock of a folder: of two who edit at once one waits.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		f.Close()
+		return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
+	}
+	return f, nil
+}
+
+// replace writes a file in one step, also over a loss of power. It has the owner and
+// mode of the file like, if that is there.
+func replace(name string, text []byte, like string) (err error) {
+	f, err := os.OpenFile(name+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	mode := fs.FileMode(0o644)
+	switch info, err := os.Stat(like); {
+	case err == nil:
+		mode = info.Mode().Perm()
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+			if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
+				return err
+			}
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := f.Chmod(mode); err != nil { // whatever the umask is
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}

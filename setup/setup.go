@@ -1,0 +1,125 @@
+// Package setup tells the container engines of a machine about hybrid-runtime: it
+// edits the configuration that each of them has, and takes the edit back.
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Options say what is installed where.
+type Options struct {
+	Machine Machine
+	// Engines are the names of those that are told; none is all that are found.
+	Engines []string
+	// Configs are the configuration files of engines, by name, where they are not in
+	// their usual place.
+	Configs map[string]string
+	// Runtime is the path of hybrid-runtime; empty: beside this program, else in PATH.
+	Runtime string
+	// Containerd is containerd's version, for one that has no configuration yet and
+	// cannot be asked.
+	Containerd string
+	// Force replaces what is configured as hybrid already.
+	Force bool
+	// DryRun leaves all files as they are.
+	DryRun bool
+}
+
+// ErrNoEngine reports a machine without any engine.
+var ErrNoEngine = errors.New("no container engine is found here: name those that will be (--docker, --containerd, --podman, --k3s)")
+
+// tries bounds how often files are read again that somebody else changes meanwhile.
+const tries = 5
+
+// Install tells the engines about hybrid-runtime, all or, if one of their files cannot
+// be edited, none.
+func Install(ctx context.Context, o Options) ([]*Change, error) {
+	chosen, err := o.chosen()
+	if err != nil {
+		return nil, err
+	}
+	runtime, err := o.findRuntime()
+	if err != nil {
+		return nil, err
+	}
+	return o.apply(func() ([]*Change, error) {
+		var changes []*Change
+		for _, e := range chosen {
+			settings, err := e.settings(ctx, &o, runtime)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", e.Name, err)
+			}
+			for _, s := range settings {
+				c, err := s.install(o.Machine, o.Force)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", e.Name, err)
+				}
+				c.Engine = e
+				changes = append(changes, c)
+			}
+		}
+		return changes, nil
+	})
+}
+
+// Uninstall takes back what Install did, and leaves what else was changed since.
+func Uninstall(_ context.Context, o Options) ([]*Change, error) {
+	chosen, err := o.chosen()
+	if err != nil {
+		return nil, err
+	}
+	return o.apply(func() ([]*Change, error) {
+		var changes []*Change
+		for _, e := range chosen {
+			settings, err := e.installed(&o)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", e.Name, err)
+			}
+			for _, s := range settings {
+				c, err := s.uninstall(o.Machine)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", e.Name, err)
+				}
+				c.Engine = e
+				changes = append(changes, c)
+			}
+		}
+		return changes, nil
+	})
+}
+
+// apply makes the changes that plan finds, and plans again when a file is not any more
+// what was planned for.
+func (o *Options) apply(plan func() ([]*Change, error)) ([]*Change, error) {
+	for try := 1; ; try++ {
+		changes, err := plan()
+		if err != nil || o.DryRun {
+			return changes, err
+		}
+		for _, c := range changes {
+			if err = c.apply(); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, errChanged) || try == tries {
+			return changes, err
+		}
+	}
+}
+
+// chosen are the engines that are named, or those that are found.
+func (o *Options) chosen() ([]*Engine, error) {
+	var chosen []*Engine
+	for _, e := range Engines() {
+		if slices.Contains(o.Engines, e.Name) || len(o.Engines) == 0 && (o.Configs[e.Name] != "" || e.Found(o.Machine)) {
+			chosen = append(chosen, e)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, ErrNoEngine
+	}
+	return chosen, nil
+}
