@@ -1,4 +1,5 @@
-// Command hybrid-setup tells a board's container engines about hybrid-runtime.
+// Command hybrid-setup tells a board's container engines about hybrid-runtime, and
+// looks for what is missing there.
 package main
 
 import (
@@ -28,6 +29,9 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
+// errFound ends a doctor who has found an error, and has said which.
+var errFound = errors.New("an error was found")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := root().ExecuteContext(ctx)
@@ -35,6 +39,8 @@ func main() {
 	var usage *usageError
 	switch {
 	case err == nil:
+	case errors.Is(err, errFound):
+		os.Exit(exitFailure)
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "hybrid-setup: %v (hybrid-setup --help)\n", err)
 		os.Exit(exitUsage)
@@ -54,11 +60,11 @@ func root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return &usageError{errors.New("which command? install or uninstall")}
+			return &usageError{errors.New("which command? install, uninstall or doctor")}
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	cmd.AddCommand(installCommand(), uninstallCommand())
+	cmd.AddCommand(installCommand(), uninstallCommand(), doctorCommand())
 	return cmd
 }
 

@@ -46,6 +46,20 @@ func mounted(proc string) ([]hierarchy, error) {
 	return found, nil
 }
 
+// Versions reports which versions of cgroups have controllers on this system.
+func Versions() (v1, v2 bool, err error) {
+	all, err := mounted("/proc/self")
+	for _, h := range all {
+		if h.unified {
+			b, err := os.ReadFile(filepath.Join(h.dir, "cgroup.controllers"))
+			v2 = v2 || err == nil && len(b) > 1
+			continue
+		}
+		v1 = v1 || slices.ContainsFunc(h.controllers, func(c string) bool { return !strings.HasPrefix(c, "name=") })
+	}
+	return v1, v2, err
+}
+
 func (h hierarchy) same(other hierarchy) bool {
 	return h.unified == other.unified && slices.Equal(h.controllers, other.controllers)
 }

@@ -54,6 +54,7 @@ var rooms = map[string][]string{
 
 	"setup":            {"setup"},
 	"setup/edit":       {},
+	"setup/doctor":     {"setup", "board", "runtime/remoteproc", "runtime/claim", "runtime/cgroup", "runtime/delegate"},
 	"cmd/hybrid-setup": {"setup"},
 
 	"sim":                  {"sim", "board", "firmware"},
@@ -77,6 +78,7 @@ var inTests = map[string][]string{
 	"runtime/claim":      {"sim", "board"},
 	"runtime/monitor":    {"sim", "board"},
 	"cmd/hybrid-runtime": {"sim"},
+	"setup/doctor":       {"runtime/process"},
 }
 
 type pkg struct {

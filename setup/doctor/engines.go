@@ -1,0 +1,150 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hybrid-containers/hybrid/runtime/delegate"
+	"github.com/hybrid-containers/hybrid/setup"
+)
+
+// asked is how long a program may take to say its version.
+const asked = 5 * time.Second
+
+// programs are ours, and the runtime that Linux containers are handed to.
+func (x *examination) programs(ctx context.Context) {
+	const copyAll = "copy hybrid-runtime, hybrid-setup and " + setup.ShimName + " of one release into /usr/local/bin"
+	runtime, err := setup.FindRuntime(x.Setup.Machine)
+	if x.Setup.Runtime != "" {
+		runtime, err = x.Setup.Runtime, x.Setup.Machine.Program(x.Setup.Runtime)
+	}
+	if err != nil {
+		x.error("runtime", "", err.Error(), copyAll)
+	} else if x.own() {
+		switch version, err := x.version(ctx, runtime); {
+		case err != nil:
+			x.error("runtime", "", runtime+" does not run: "+err.Error(), copyAll)
+		case version != x.Doctor.Version:
+			x.warning("runtime", "", fmt.Sprintf("%s is %s, hybrid-setup is %s", runtime, version, x.Doctor.Version), copyAll)
+		default:
+			x.ok("runtime", "", runtime+" "+version)
+		}
+	} else {
+		x.ok("runtime", "", runtime)
+	}
+	if shim, err := x.Setup.Machine.Look(setup.ShimName); err == nil {
+		x.ok("shim", "", shim)
+	} else {
+		x.warning("shim", "", setup.ShimName+" is not where containerd looks for it", copyAll)
+	}
+	if !x.own() {
+		return
+	}
+	program, err := delegate.Find(x.Delegate)
+	if err != nil {
+		x.warning("delegate", "", err.Error(), "install runc: pods need it, and Linux containers beside firmware")
+		return
+	}
+	release, err := x.release(ctx, program)
+	if err != nil {
+		x.error("delegate", "", program+" does not run: "+err.Error(), "install runc or crun again")
+		return
+	}
+	x.ok("delegate", "", program+" "+release)
+}
+
+// own reports whether the programs are those of the machine that we run on.
+func (x *examination) own() bool {
+	root := x.Setup.Machine.Root
+	return root == "" || filepath.Clean(root) == "/"
+}
+
+// version is the version of our runtime, as it says it.
+func (x *examination) version(ctx context.Context, runtime string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, asked)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, runtime, "--version").Output()
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	version, ok := strings.CutPrefix(line, "hybrid-runtime version ")
+	if !ok {
+		return "", fmt.Errorf("it says %.60q", line)
+	}
+	return version, nil
+}
+
+func (x *examination) release(ctx context.Context, program string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, asked)
+	defer cancel()
+	return setup.ReleaseOf(ctx, program)
+}
+
+// engines are those that are found, and whether they know of us.
+func (x *examination) engines(ctx context.Context) {
+	found := 0
+	for _, e := range setup.Engines() {
+		if !e.Found(x.Setup.Machine) && x.Setup.Configs[e.Name] == "" {
+			continue
+		}
+		found++
+		x.engine(ctx, e)
+	}
+	if found == 0 {
+		x.ok("engine", "", "none is found: hybrid-runtime runs containers by itself")
+	}
+}
+
+func (x *examination) engine(ctx context.Context, e *setup.Engine) {
+	name := e.Name
+	if program, err := x.Setup.Machine.Look(e.Program); err == nil && x.own() {
+		if release, err := x.release(ctx, program); err == nil { // else it says less
+			name += " " + release
+		}
+	}
+	install := "hybrid-setup install --" + e.Name
+	all, err := x.Setup.Configured(e)
+	if err != nil {
+		x.error("engine", e.Name, err.Error(), "correct the file: "+e.Name+" does not take it either")
+		return
+	}
+	for _, c := range all {
+		switch err := x.usable(c); {
+		case c.Have == nil:
+			x.warning("engine", e.Name, name+": "+c.File+" says nothing of hybrid", install)
+		case err != nil:
+			x.error("engine", e.Name, name+": "+c.File+": "+err.Error(), install+" --force")
+		default:
+			x.ok("engine", e.Name, name+": hybrid is in "+c.File)
+		}
+	}
+}
+
+// usable reports why what a file says cannot be used, if it cannot.
+func (x *examination) usable(c setup.Configured) error {
+	if c.Shim {
+		if _, err := x.Setup.Machine.Look(setup.ShimName); err != nil {
+			return fmt.Errorf("%s is not where containerd looks for it", setup.ShimName)
+		}
+	}
+	var missing error
+	for _, program := range c.Programs {
+		err := x.Setup.Machine.Program(program)
+		if err == nil {
+			return nil
+		}
+		if missing == nil {
+			missing = fmt.Errorf("%s: %w", program, err)
+		}
+	}
+	if missing == nil && !c.Shim && c.Have != nil && len(c.Programs) == 0 {
+		return errors.New("hybrid is something else there")
+	}
+	return missing
+}
