@@ -33,7 +33,8 @@ type verb struct {
 func (a *app) verbs() []*verb {
 	verbs := []*verb{
 		a.create(), a.start(), a.state(), a.kill(), a.delete(), a.runVerb(), a.list(), a.logs(), a.inspect(), a.ps(), a.events(),
-		a.features(), a.help(),
+		a.features(), a.setup("install", "Add hybrid to the configuration of container engines"),
+		a.setup("uninstall", "Take back what install did"), a.setup("doctor", "Look for what this board lacks"), a.help(),
 	}
 	for _, u := range unsupported {
 		verbs = append(verbs, refuse(u.name, u.why))
@@ -46,7 +47,7 @@ const containerID = "<CONTAINER_ID>"
 
 // run runs a command line.
 func (a *app) run(args []string) error {
-	a.command = "hybrid-runtime"
+	a.command, a.args = "hybrid-runtime", args
 	global, showVersion := newOptions(), false
 	a.options(global)
 	global.bool(&showVersion, "version", "V", "Print version")

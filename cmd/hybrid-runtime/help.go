@@ -15,7 +15,7 @@ func (a *app) writeHelp(w io.Writer, v *verb) {
 		var oci, more [][2]string
 		for _, v := range a.verbs() {
 			switch row := [2]string{v.name, v.short}; {
-			case v.raw:
+			case v.raw && !v.more:
 			case v.more:
 				more = append(more, row)
 			default:

@@ -42,6 +42,7 @@ func main() {
 type app struct {
 	out, errOut io.Writer
 	command     string // as far as it is known: for messages
+	args        []string
 
 	root      string
 	sysroot   string

@@ -182,6 +182,16 @@ func TestAsRunc(t *testing.T) {
 	}
 }
 
+// Without the program that has these verbs it is said which is missing.
+func TestNoSetup(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, verb := range []string{"install", "uninstall", "doctor"} {
+		if _, err := output(t, verb, "--dry-run"); !errors.Is(err, errNoSetup) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+}
+
 // full is a disk on which there is no room.
 type full struct{}
 

@@ -15,7 +15,7 @@ import (
 )
 
 // commands are built and put in front of PATH.
-var commands = []string{"hybrid", "hybrid-runtime"}
+var commands = []string{"hybrid", "hybrid-runtime", "hybrid-setup"}
 
 var bin string
 
