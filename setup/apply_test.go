@@ -1,0 +1,119 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Of many who install and uninstall at once each sees whole files, and what comes in
+// the end is one of the two.
+func TestConcurrently(t *testing.T) {
+	m := image(t)
+	const name = "etc/docker/daemon.json"
+	const before = "{\n  \"debug\": true\n}\n"
+	write(t, m, name, before, 0o600)
+	o := Options{Machine: m, Engines: []string{Docker}}
+	var wait sync.WaitGroup
+	for n := range 8 {
+		wait.Go(func() {
+			for range 20 {
+				var err error
+				if n%2 == 0 {
+					_, err = Install(context.Background(), o)
+				} else {
+					_, err = Uninstall(context.Background(), o)
+				}
+				if err != nil && !errors.Is(err, errChanged) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if _, err := Install(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Uninstall(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	want(t, tree(t, m), map[string]string{name: before})
+	wantNoBackup(t, m)
+}
+
+// A file that changes between the plan and the write is left as it is.
+func TestChangedMeanwhile(t *testing.T) {
+	m := image(t)
+	const name = "etc/docker/daemon.json"
+	write(t, m, name, "{}\n", 0o644)
+	o := Options{Machine: m, Engines: []string{Docker}, DryRun: true}
+	changes, err := Install(context.Background(), o)
+	if err != nil || len(changes) != 1 {
+		t.Fatal(changes, err)
+	}
+	write(t, m, name, "{ }\n", 0o644)
+	if err := changes[0].apply(); !errors.Is(err, errChanged) {
+		t.Errorf("%v", err)
+	}
+	want(t, tree(t, m), map[string]string{name: "{ }\n"})
+	wantNoBackup(t, m)
+}
+
+// Where a file cannot be written nothing of it is left.
+func TestNoRoom(t *testing.T) {
+	m := image(t)
+	write(t, m, "etc/docker/daemon.json", "{}\n", 0o644)
+	if err := os.Mkdir(filepath.Join(m.Root, dockerConfig+backupSuffix+newSuffix), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, m, dockerConfig+backupSuffix+newSuffix+"/x", "", 0o644)
+	_, err := Install(context.Background(), Options{Machine: m, Engines: []string{Docker}})
+	if err == nil || !strings.HasPrefix(err.Error(), "/etc/docker/daemon.json: open: ") {
+		t.Errorf("%v", err)
+	}
+	if text := tree(t, m)["etc/docker/daemon.json"]; text != "{}\n" {
+		t.Errorf("%q", text)
+	}
+}
+
+// The configuration of a file that users edit meanwhile is theirs.
+func TestEdited(t *testing.T) {
+	const hybrid = "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.hybrid]\n  runtime_type = \"io.containerd.hybrid.v1\"\n  [plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.hybrid.options]\n    SystemdCgroup = false\n"
+	for name, c := range map[string]struct{ before, edit, edited, after string }{
+		"after it":       {"version = 3\n", hybrid, hybrid + "[debug]\nlevel = 'info'\n", "version = 3\n[debug]\nlevel = 'info'\n"},
+		"before it":      {"version = 3\n", "version = 3\n", "version = 3\nroot = '/x' # data\n", "version = 3\nroot = '/x' # data\n"},
+		"in it":          {"version = 3\n", "SystemdCgroup = false\n", "SystemdCgroup = false\n    Root = '/x'\n", "version = 3\n"},
+		"no end before":  {"version = 3", "version = 3\n", "version = 3\noom_score = 1\n", "version = 3\noom_score = 1"},
+		"migrated":       {"version = 3\n", "version = 3\n", "version = 4\n", "version = 4\n"},
+		"file was there": {"# mine\nversion = 3\n", "# mine\n", "# mine and yours\n", "# mine and yours\nversion = 3\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := image(t)
+			write(t, m, containerdConfig, c.before, 0o644)
+			o := Options{Machine: m, Engines: []string{Containerd}}
+			if _, err := Install(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+			text := tree(t, m)[containerdConfig[1:]]
+			edited := strings.Replace(text, c.edit, c.edited, 1)
+			if edited == text {
+				t.Fatalf("no %q in %q", c.edit, text)
+			}
+			write(t, m, containerdConfig, edited, 0o644)
+			changes, err := Uninstall(context.Background(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if notes := fmt.Sprint(changes[0].Notes); notes != "[it was edited since: only what is hybrid's is removed]" {
+				t.Errorf("notes %s", notes)
+			}
+			want(t, tree(t, m), map[string]string{containerdConfig[1:]: c.after})
+			wantNoBackup(t, m)
+		})
+	}
+}
