@@ -61,11 +61,10 @@ func (x *examination) interfaces() {
 			"mount -t debugfs debugfs "+debug)
 	}
 	x.firmwarePath()
-	switch f, err := os.OpenFile(x.path("dev/kmsg"), os.O_RDONLY|unix.O_NONBLOCK, 0); {
-	case err == nil:
+	if f, err := os.OpenFile(x.path("dev/kmsg"), os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil {
 		f.Close()
 		x.ok("kmsg", "", "/dev/kmsg can be read: a crash is seen at once")
-	default:
+	} else {
 		x.warning("kmsg", "", "/dev/kmsg cannot be read ("+reason(err)+"): a crash is seen some milliseconds later, without the kernel's words",
 			"run engines as root, with CAP_SYSLOG if kernel.dmesg_restrict is 1")
 	}

@@ -23,19 +23,15 @@ func (x *examination) programs(ctx context.Context) {
 	if x.Setup.Runtime != "" {
 		runtime, err = x.Setup.Runtime, x.Setup.Machine.Program(x.Setup.Runtime)
 	}
-	if err != nil {
+	switch version, verr := x.version(ctx, runtime, err); {
+	case err != nil:
 		x.error("runtime", "", err.Error(), copyAll)
-	} else if x.own() {
-		switch version, err := x.version(ctx, runtime); {
-		case err != nil:
-			x.error("runtime", "", runtime+" does not run: "+err.Error(), copyAll)
-		case version != x.Doctor.Version:
-			x.warning("runtime", "", fmt.Sprintf("%s is %s, hybrid-setup is %s", runtime, version, x.Doctor.Version), copyAll)
-		default:
-			x.ok("runtime", "", runtime+" "+version)
-		}
-	} else {
-		x.ok("runtime", "", runtime)
+	case verr != nil:
+		x.error("runtime", "", runtime+" does not run: "+verr.Error(), copyAll)
+	case version != "" && version != x.Doctor.Version:
+		x.warning("runtime", "", fmt.Sprintf("%s is %s, hybrid-setup is %s", runtime, version, x.Doctor.Version), copyAll)
+	default:
+		x.ok("runtime", "", strings.TrimSpace(runtime+" "+version))
 	}
 	if shim, err := x.Setup.Machine.Look(setup.ShimName); err == nil {
 		x.ok("shim", "", shim)
@@ -64,8 +60,12 @@ func (x *examination) own() bool {
 	return root == "" || filepath.Clean(root) == "/"
 }
 
-// version is the version of our runtime, as it says it.
-func (x *examination) version(ctx context.Context, runtime string) (string, error) {
+// version is the version of our runtime, as it says it; empty if it cannot be asked,
+// as it is another machine's, or was not found.
+func (x *examination) version(ctx context.Context, runtime string, found error) (string, error) {
+	if found != nil || !x.own() {
+		return "", nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, asked)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, runtime, "--version").Output()

@@ -91,28 +91,34 @@ func TestKilledAnywhere(t *testing.T) {
 // site, and reports whether one did. Processes that it starts are left alone.
 func (d *desk) killedAt(site string, n int, verb []string) bool {
 	d.Helper()
+	return killedAt(d.T, d.w.env, site, n, append([]string{"../../bin/hybrid-runtime"}, verb...))
+}
+
+// killedAt is that of any command of ours.
+func killedAt(t *testing.T, env []string, site string, n int, command []string) bool {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	args := []string{
 		"-f", "--seccomp-bpf", "-qq", "-b", "execve", "-o", "/dev/null", "-e", "trace=" + site,
-		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", site, n), "../../bin/hybrid-runtime",
+		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", site, n),
 	}
-	cmd := exec.CommandContext(ctx, "strace", append(args, verb...)...)
-	cmd.Env = d.w.env
+	cmd := exec.CommandContext(ctx, "strace", append(args, command...)...)
+	cmd.Env = env
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err == nil {
 		return false
 	}
 	if !errors.As(err, &exit) {
-		d.Fatalf("%q: %v", cmd.Args, err)
+		t.Fatalf("%q: %v", cmd.Args, err)
 	}
 	status, _ := exit.Sys().(interface {
 		Signaled() bool
 		ExitStatus() int
 	})
 	if !status.Signaled() && status.ExitStatus() != 128+int(unix.SIGKILL) {
-		d.Fatalf("%q: %v", cmd.Args, err)
+		t.Fatalf("%q: %v", cmd.Args, err)
 	}
 	return true
 }
