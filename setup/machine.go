@@ -74,7 +74,7 @@ func (m Machine) Look(name string) (string, error) {
 			return filepath.Abs(file)
 		}
 	}
-	return "", fmt.Errorf("%s: %w in PATH", name, fs.ErrNotExist)
+	return "", fmt.Errorf("%s is not in PATH", name)
 }
 
 const runtimeName = "hybrid-runtime"

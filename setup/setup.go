@@ -110,11 +110,12 @@ func (o *Options) apply(plan func() ([]*Change, error)) ([]*Change, error) {
 	}
 }
 
-// chosen are the engines that are named, or those that are found.
+// chosen are the engines that are named, or whose files are, else those that are found.
 func (o *Options) chosen() ([]*Engine, error) {
+	named := len(o.Engines) > 0 || len(o.Configs) > 0
 	var chosen []*Engine
 	for _, e := range Engines() {
-		if slices.Contains(o.Engines, e.Name) || len(o.Engines) == 0 && (o.Configs[e.Name] != "" || e.Found(o.Machine)) {
+		if slices.Contains(o.Engines, e.Name) || o.Configs[e.Name] != "" || !named && e.Found(o.Machine) {
 			chosen = append(chosen, e)
 		}
 	}

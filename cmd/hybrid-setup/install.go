@@ -11,7 +11,7 @@ import (
 	"github.com/hybrid-containers/hybrid/setup"
 )
 
-const where = `Without the name of an engine it is all that are found here. --root is for the file
+const where = `Without the name of an engine or its file it is all that are found here. --root is for the file
 system of an image that is being made: all paths are meant within.`
 
 func installCommand() *cobra.Command {
