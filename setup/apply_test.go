@@ -117,3 +117,35 @@ func TestEdited(t *testing.T) {
 		})
 	}
 }
+
+// Where runc's driver of cgroups has changed, the file that said it goes.
+func TestDriverChanges(t *testing.T) {
+	m := image(t)
+	const runc = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n  SystemdCgroup = true\n"
+	write(t, m, containerdConfig, runc, 0o644)
+	o := Options{Machine: m, Engines: []string{Containerd}}
+	if _, err := Install(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	text := tree(t, m)["etc/containerd/config.toml"]
+	if _, ok := tree(t, m)["etc/containerd/hybrid.toml"]; !ok || !strings.Contains(text, "hybrid.toml") {
+		t.Fatalf("%q", text)
+	}
+	write(t, m, containerdConfig, strings.Replace(text, "true", "false", 1), 0o644)
+	if _, err := Install(context.Background(), o); !errors.As(err, new(*ConflictError)) {
+		t.Errorf("%v", err)
+	}
+	o.Force = true
+	if _, err := Install(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	without := strings.Replace(runc, "true", "false", 1)
+	want(t, tree(t, m), map[string]string{
+		"etc/containerd/config.toml": without + "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.hybrid]\n  runtime_type = \"io.containerd.hybrid.v1\"\n",
+	})
+	if _, err := Uninstall(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	want(t, tree(t, m), map[string]string{"etc/containerd/config.toml": without})
+	wantNoBackup(t, m)
+}

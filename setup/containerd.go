@@ -62,6 +62,8 @@ func containerdSettings(ctx context.Context, o *Options, runtime string) ([]sett
 		value["options"] = map[string]any{"ConfigPath": options.file}
 		options.value = true
 		all = []setting{options, s} // a configuration names no file that is not there
+	default:
+		all = append(all, staleOptions(s, f)...)
 	}
 	if slices.ContainsFunc([]string{"cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"}, func(p string) bool {
 		disabled, _ := f.doc["disabled_plugins"].([]any)
@@ -82,11 +84,16 @@ func containerdInstalled(o *Options) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []setting{s}
-	if options := optionsFile(s.file); edit.Get(f.doc, append(slices.Clip(s.path), "options", "ConfigPath")...) == options.file {
-		all = append(all, options)
+	return append([]setting{s}, staleOptions(s, f)...), nil
+}
+
+// staleOptions is the file of options that a configuration names, to be taken back.
+func staleOptions(s setting, f *content) []setting {
+	options := optionsFile(s.file)
+	if edit.Get(f.doc, append(slices.Clip(s.path), "options", "ConfigPath")...) != options.file {
+		return nil
 	}
-	return all, nil
+	return []setting{options}
 }
 
 // containerdSetting is the setting of its runtime; ask is for the version if there is

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 )
@@ -18,6 +19,9 @@ type Machine struct{ Root string }
 func folders() []string {
 	return []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 }
+
+// Service reports whether services find a program in its folder, whatever PATH we have.
+func Service(program string) bool { return slices.Contains(folders(), filepath.Dir(program)) }
 
 // own reports whether it is the machine that we run on.
 func (m Machine) own() bool { return m.Root == "" || filepath.Clean(m.Root) == "/" }

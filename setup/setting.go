@@ -17,7 +17,7 @@ type setting struct {
 	file   string // as the machine has it
 	format edit.Format
 	path   []string
-	value  any
+	value  any    // nil: it shall not be there
 	begin  string // what a file needs that says nothing yet
 	note   string
 }
@@ -159,6 +159,9 @@ func (s *setting) with(text []byte, value any) ([]byte, edit.Insertion, error) {
 
 // install plans to set it.
 func (s *setting) install(m Machine, force bool) (*Change, error) {
+	if s.value == nil {
+		return s.uninstall(m)
+	}
 	f, err := s.read(m)
 	if err != nil {
 		return nil, err

@@ -33,10 +33,13 @@ func (x *examination) programs(ctx context.Context) {
 	default:
 		x.ok("runtime", "", strings.TrimSpace(runtime+" "+version))
 	}
-	if shim, err := x.Setup.Machine.Look(setup.ShimName); err == nil {
-		x.ok("shim", "", shim)
-	} else {
+	switch shim, err := x.Setup.Machine.Look(setup.ShimName); {
+	case err != nil:
 		x.warning("shim", "", setup.ShimName+" is not where containerd looks for it", copyAll)
+	case !setup.Service(shim):
+		x.warning("shim", "", shim+" is in this PATH, and may not be in containerd's", copyAll)
+	default:
+		x.ok("shim", "", shim)
 	}
 	if !x.own() {
 		return

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/txtar"
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/test/daemons"
@@ -147,6 +148,53 @@ func TestCRISetup(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each shape of its configuration is one that containerd reads, and finds the runtime
+// in: not only the parser that it was written with.
+func TestSetupShapes(t *testing.T) {
+	files, err := filepath.Glob("../../setup/testdata/containerd_*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := map[string]int{}
+	for _, file := range files {
+		a, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range a.Files {
+			if f.Name != "after/etc/containerd/config.toml" {
+				continue
+			}
+			text := f.Data
+			if bytes.Contains(a.Comment, []byte("crlf\n")) {
+				text = bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))
+			}
+			config := filepath.Join(t.TempDir(), "config.toml")
+			if err := os.WriteFile(config, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			newer := bytes.Contains(text, []byte("io.containerd.cri.v1.runtime"))
+			for name, r := range releases {
+				if newer && r.config < 3 {
+					continue
+				}
+				out := client{args: []string{filepath.Join(daemons.Dir(t), r.from, "containerd")}}.try("--config", config, "config", "dump")
+				disabled := bytes.Contains(text, []byte(`disabled_plugins = ["cri"]`)) // then it says nothing of its plugin
+				if out.code != 0 || !strings.Contains(out.out, ".containerd.runtimes.hybrid]") && !disabled {
+					t.Errorf("%s of %s: %+v", name, file, out)
+				}
+				read[name]++
+			}
+		}
+	}
+	for name := range releases {
+		if read[name] < 4 {
+			t.Errorf("%s has read %d files: the test is blind", name, read[name])
+		}
+	}
+	t.Log(read)
 }
 
 // With another driver of cgroups the options change with it, and are taken.
