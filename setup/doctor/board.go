@@ -151,7 +151,9 @@ func (x *examination) processor(p *remoteproc.Processor, identity board.Identity
 		x.ok("processor", p.Instance, p.Name+", "+string(state)+": not one that firmware may be put on")
 	case c.Holder.ID != "" && !c.Dead:
 		x.ok("processor", p.Instance, what+": container "+c.Holder.ID+" in "+c.Holder.Root+" has it")
-	case c.Dead, state == remoteproc.Offline:
+	case c.Dead:
+		x.ok("processor", p.Instance, what+": its container has died")
+	case state == remoteproc.Offline:
 		x.ok("processor", p.Instance, what+": free")
 	case state == remoteproc.Detached:
 		x.ok("processor", p.Instance, what+": the boot loader started it, create --attach takes it over")

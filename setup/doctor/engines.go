@@ -45,6 +45,9 @@ func (x *examination) programs(ctx context.Context) {
 		return
 	}
 	program, err := delegate.Find(x.Delegate)
+	if errors.Is(err, delegate.ErrNone) {
+		err = errors.New("neither runc nor crun is in PATH")
+	}
 	if err != nil {
 		x.warning("delegate", "", err.Error(), "install runc: pods need it, and Linux containers beside firmware")
 		return
