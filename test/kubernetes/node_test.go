@@ -54,9 +54,10 @@ const (
 
 // node is a Kubernetes of one node, which is a simulated board.
 type node struct {
-	*testing.T
-	board   *fixture.Board
-	network *daemons.Network
+	*testing.T            // the one that asks
+	owner      *testing.T // the one with which the node ends
+	board      *fixture.Board
+	network    *daemons.Network
 
 	dir           string
 	bin           string // the folder of our binaries
@@ -70,7 +71,7 @@ type node struct {
 // startNode starts a node that lasts as long as the test.
 func startNode(t *testing.T, change ...func(*sysfs.Config)) *node {
 	t.Helper()
-	n := &node{T: t, board: fixture.NewBoard(t, change...)}
+	n := &node{T: t, owner: t, board: fixture.NewBoard(t, change...)}
 	machine := fixture.Machine(t)
 	keepSettings(t)
 	n.dir, n.bin = t.TempDir(), built(t)
@@ -213,12 +214,12 @@ func (n *node) daemon(ready func() error, args ...string) *daemons.Daemon {
 	cmd := kubernetes(n.T, args...)
 	cmd.Env = append(os.Environ(), "PATH="+daemons.Dir(n.T)+"/runc/usr/sbin:"+os.Getenv("PATH"))
 	var d *daemons.Daemon
-	n.network.Do(n.T, func() { d = daemons.Run(n.T, cmd, ready) })
-	n.Cleanup(func() { // after it has ended
-		if n.Failed() && testing.Verbose() {
-			n.Logf("%s said\n%s", args[0], lastLines(d.Log(), 60))
+	n.owner.Cleanup(func() { // after it has ended
+		if d != nil && n.owner.Failed() && testing.Verbose() {
+			n.owner.Logf("%s said\n%s", args[0], lastLines(d.Log(), 20))
 		}
 	})
+	n.network.Do(n.T, func() { d = daemons.Run(n.owner, cmd, ready) })
 	return d
 }
 
@@ -286,6 +287,13 @@ func (n *node) startKubelet() {
 	n.kubelet = n.daemon(func() error { return n.listens(nodeAddress + ":10250") }, "kubelet", "--config="+file("kubelet.json"),
 		"--kubeconfig="+n.kubeconfig, "--root-dir="+file("kubelet"), "--cert-dir="+file("pki-kubelet"),
 		"--hostname-override="+nodeName, "--node-ip="+nodeAddress)
+}
+
+// in is the node for a test within the one that started it.
+func (n *node) in(t *testing.T) *node {
+	here := *n
+	here.T = t
+	return &here
 }
 
 // restartKubelet ends kubelet, and starts it again.
