@@ -247,6 +247,9 @@ spec:
 		id := strings.TrimPrefix(n.runs("holder", 0).ContainerID, "containerd://")
 		n.apply(pod("second", imageHello))
 		n.event("second", "Failed", "remote processor remoteproc0 (m4) is busy: container "+id+" holds it")
+		n.until("second", "refused", func(_ podStatus, c containerStatus) bool {
+			return c.State.Waiting != nil && c.State.Waiting.Reason == "RunContainerError" && strings.Contains(c.State.Waiting.Message, "is busy: container "+id)
+		})
 		n.Logf("\n%s", n.kubectl("get", "pods"))
 		n.kubectl("delete", "pod", "holder", "--timeout=60s")
 		n.until("second", "running at last", func(_ podStatus, c containerStatus) bool { return c.State.Running != nil })
@@ -260,24 +263,33 @@ spec:
 	{"exec is refused", func(n *node) {
 		n.apply(pod("exec", imageHello))
 		c := n.runs("exec", 0)
-		const refusal = "exec is not possible: the firmware is all that runs on a remote processor"
-		if out, err := n.tryKubectl("exec", "exec", "--", "true"); err == nil || !strings.Contains(err.Error(), refusal) {
+		out, err := n.tryKubectl("exec", "exec", "--", "true")
+		if err == nil || !strings.Contains(err.Error(), "exec is not possible: the firmware is all that runs on a remote processor") {
 			n.Errorf("exec: %s, %v", out, err)
 		}
+		n.Log(err)
 		if now := n.runs("exec", 0); now.ContainerID != c.ContainerID {
 			n.Errorf("container %s, was %s", now.ContainerID, c.ContainerID)
 		}
 		n.delete("pod", "exec")
 	}},
 	{"a probe by exec says that it cannot", func(n *node) {
-		n.apply(pod("probe", imageHello, "      livenessProbe: {exec: {command: [\"true\"]}, periodSeconds: 1, failureThreshold: 1}"))
-		n.runs("probe", 0)
-		n.event("probe", "Unhealthy", "exec is not possible: the firmware is all that runs on a remote processor")
+		const refusal = "exec is not possible: the firmware is all that runs on a remote processor"
+		n.apply(pod("live", imageHello, `      livenessProbe: {exec: {command: ["true"]}, periodSeconds: 1, failureThreshold: 1}`))
+		n.runs("live", 0)
+		n.event("live", "Unhealthy", refusal)
 		n.Logf("\n%s", n.kubectl("get", "pods"))
-		if s, c, err := n.status("probe"); err != nil || c.RestartCount != 0 || c.State.Running == nil {
+		if s, c, err := n.status("live"); err != nil || c.RestartCount != 0 || c.State.Running == nil || !c.Ready {
 			n.Errorf("%v, %v: a probe that cannot be made is no failure", s, err)
 		}
-		n.delete("pod", "probe")
+		n.delete("pod", "live")
+		n.apply(pod("unready", imageHello, `      readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1, failureThreshold: 1}`))
+		n.runs("unready", 0)
+		n.event("unready", "Unhealthy", refusal)
+		if s, c, err := n.status("unready"); err != nil || c.Ready {
+			n.Errorf("%v, %v: ready, and nobody knows", s, err)
+		}
+		n.delete("pod", "unready")
 	}},
 	{"restart of kubelet", func(n *node) {
 		n.apply(pod("restart", imageHello))
