@@ -24,9 +24,10 @@ type Core struct {
 // SameMCU reports whether two names mean the same kind of core. The F that some
 // vendors append to say that there is a floating point unit does not count:
 // cortex-m4f is a cortex-m4.
-func SameMCU(a, b string) bool { return baseMCU(a) == baseMCU(b) }
+func SameMCU(a, b string) bool { return KindOf(a) == KindOf(b) }
 
-func baseMCU(s string) string { return strings.TrimSuffix(strings.ToLower(s), "f") }
+// KindOf is the one name of a kind of core: what is the same by SameMCU has it.
+func KindOf(mcu string) string { return strings.TrimSuffix(strings.ToLower(mcu), "f") }
 
 // CoreOf returns the core that a remote processor with these compatible strings
 // is, most specific first.

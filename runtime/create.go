@@ -101,7 +101,7 @@ func (r *Runtime) Create(ctx context.Context, id string, o CreateOptions) (err e
 	if err != nil {
 		return err
 	}
-	owned, core, err := r.take(m, fw, id, s.attach)
+	owned, core, err := r.take(m, fw, id, s)
 	if err != nil {
 		return err
 	}

@@ -118,20 +118,20 @@ func (m *machine) describe() string {
 
 // take claims the first processor that is free, of those that fit the target and
 // can run the firmware. Of several that cannot be had the first is reported.
-func (r *Runtime) take(m *machine, fw *bundle.Firmware, id string, attach *claim.Attach) (*claim.Claim, board.Core, error) {
+func (r *Runtime) take(m *machine, fw *bundle.Firmware, id string, s settings) (*claim.Claim, board.Core, error) {
 	fits, err := m.fits(fw.Target)
 	if err != nil {
 		return nil, board.Core{}, fmt.Errorf("%s: %w", fw.Name, err)
 	}
 	var refused, unavailable error
 	for _, f := range fits {
-		if attach == nil {
+		if s.attach == nil {
 			if err := runs(fw, f.core); err != nil {
 				refused = first(refused, err)
 				continue
 			}
 		}
-		c, err := r.claims().Take(f.processor, r.holder(id), attach)
+		c, err := r.claims().Take(f.processor, r.holder(id), s.resource, s.attach)
 		if err == nil {
 			return c, f.core, nil
 		}

@@ -20,6 +20,7 @@ const (
 	KeyCoredump  = "hybrid.coredump"  // true: keep a dump of the core's memory after a crash
 	KeyHeartbeat = "hybrid.heartbeat" // a duration: no output for so long is a crash
 	KeyConsole   = "hybrid.console"   // what of the firmware is output: all (default), trace
+	KeyResource  = "hybrid.resource"  // what the processor was allocated as, by who keeps account of processors
 )
 
 // Values of KeyOnStop.
@@ -52,6 +53,7 @@ type settings struct {
 	maxDumps  int    // in that folder; 0 is any number
 	heartbeat time.Duration
 	traceOnly bool
+	resource  string
 }
 
 // settings reads the settings of a container.
@@ -125,5 +127,6 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 			return s, fmt.Errorf("%s: %q: want a duration of %v or more, as 5s", from, v, minHeartbeat)
 		}
 	}
+	s.resource, _ = get("", KeyResource)
 	return s, nil
 }

@@ -27,6 +27,7 @@ func TestSettings(t *testing.T) {
 		"environment":                    {env: []string{"HYBRID_ATTACH=false", "HYBRID_HEARTBEAT=3s", "HYBRID_ATTACH=true", "HYBRID_ON_STOP=detach"}, want: settings{heartbeat: 3 * time.Second}, attach: &claim.Attach{Detach: true}},
 		"annotation before environment":  {annotations: m{KeyHeartbeat: "1m"}, env: []string{"HYBRID_HEARTBEAT=2m"}, want: settings{heartbeat: time.Minute}},
 		"option before annotation":       {o: CreateOptions{Heartbeat: "1s"}, annotations: m{KeyHeartbeat: "no"}, want: settings{heartbeat: time.Second}},
+		"allocated":                      {env: []string{"HYBRID_RESOURCE=hybrid.dev/cortex-m4"}, want: settings{resource: "hybrid.dev/cortex-m4"}},
 		"false":                          {annotations: m{KeyAttach: "false", KeyCoredump: "false"}, env: []string{"HYBRID_COREDUMP=true"}},
 		"no folder from an image":        {annotations: m{KeyCoredump: "/etc/cron.d"}, err: `annotation hybrid.coredump: "/etc/cron.d": want true or false`},
 		"no truth":                       {env: []string{"HYBRID_ATTACH=1"}, err: `environment variable HYBRID_ATTACH: "1": want true or false`},

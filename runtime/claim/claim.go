@@ -55,6 +55,8 @@ type record struct {
 	Folder string `json:"folder,omitempty"`
 	// Quiet makes the staged file one with which the core does nothing.
 	Quiet []firmware.Patch `json:"quiet,omitempty"`
+	// Resource is what the processor was allocated as: see Owner.
+	Resource string `json:"resource,omitempty"`
 	// Attached says that a boot loader started the core; it is detached in the end
 	// if Detach, and else stopped.
 	Attached bool `json:"attached,omitempty"`
@@ -113,7 +115,8 @@ type Claim struct {
 // Take claims a processor for holder. What a dead holder left is undone first. A
 // processor that somebody holds, or that is up without a holder, is a *BusyError. With
 // attach it must be detached, that is, started by a boot loader, and else offline.
-func (s *Store) Take(p *remoteproc.Processor, holder Holder, attach *Attach) (_ *Claim, err error) {
+// resource is only kept: see Owner.
+func (s *Store) Take(p *remoteproc.Processor, holder Holder, resource string, attach *Attach) (_ *Claim, err error) {
 	unlock, err := s.lockFile("claims.lock", 0)
 	if err != nil {
 		return nil, err
@@ -136,7 +139,7 @@ func (s *Store) Take(p *remoteproc.Processor, holder Holder, attach *Attach) (_ 
 		return nil, err
 	}
 	wanted := remoteproc.Offline
-	c.record = record{Holder: holder}
+	c.record = record{Holder: holder, Resource: resource}
 	if attach != nil {
 		wanted, c.record.Attached, c.record.Detach = remoteproc.Detached, true, attach.Detach
 	}

@@ -58,7 +58,7 @@ func left(t *testing.T, h remoteproc.Host) []string {
 
 func take(t *testing.T, s *Store, p *remoteproc.Processor, id string) *Claim {
 	t.Helper()
-	c, err := s.Take(p, Holder{ID: id, Root: "/run/x"}, nil)
+	c, err := s.Take(p, Holder{ID: id, Root: "/run/x"}, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestTakeAndRelease(t *testing.T) {
 	want(t, h, "run/hybrid/processors/remoteproc0.json")
 
 	var busy *BusyError
-	if _, err := s.Take(ps[0], Holder{ID: "second"}, nil); !errors.As(err, &busy) || busy.Holder.ID != "first" {
+	if _, err := s.Take(ps[0], Holder{ID: "second"}, "", nil); !errors.As(err, &busy) || busy.Holder.ID != "first" {
 		t.Fatalf("a held processor was taken: %v", err)
 	}
 	if text := busy.Error(); text != "remote processor remoteproc0 (m4) is busy: container first holds it (hybrid-runtime --root /run/x list)" {
@@ -126,7 +126,7 @@ func TestTakeWhatRuns(t *testing.T) {
 	} {
 		h, ps := host(t)
 		write(t, filepath.Join(h.Root, "sys/class/remoteproc/remoteproc0/state"), state+"\n")
-		_, err := NewStore(h).Take(ps[0], Holder{ID: "web"}, nil)
+		_, err := NewStore(h).Take(ps[0], Holder{ID: "web"}, "", nil)
 		if busy := (*BusyError)(nil); !errors.As(err, &busy) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", state, err, says)
 		}
@@ -214,12 +214,12 @@ func TestQuiet(t *testing.T) {
 func TestTakeAttach(t *testing.T) {
 	h, ps := host(t)
 	s := NewStore(h)
-	_, err := s.Take(ps[0], Holder{ID: "web"}, &Attach{})
+	_, err := s.Take(ps[0], Holder{ID: "web"}, "", &Attach{})
 	if busy := (*BusyError)(nil); !errors.As(err, &busy) || !strings.Contains(err.Error(), "is offline: there is nothing to attach to") {
 		t.Errorf("%v", err)
 	}
 	write(t, filepath.Join(h.Root, "sys/class/remoteproc/remoteproc0/state"), "detached\n")
-	c, err := s.Take(ps[0], Holder{ID: "web"}, &Attach{Detach: true})
+	c, err := s.Take(ps[0], Holder{ID: "web"}, "", &Attach{Detach: true})
 	if err != nil || !c.Attached() {
 		t.Fatal(err)
 	}
@@ -308,7 +308,7 @@ func TestDamagedRecord(t *testing.T) {
 	record := filepath.Join(h.Root, "run/hybrid/processors/remoteproc0.json")
 	write(t, record, "{")
 	write(t, filepath.Join(h.Root, "lib/firmware/hybrid/perhaps-used.elf"), "x")
-	if _, err := s.Take(ps[0], Holder{ID: "web"}, nil); err == nil || !strings.Contains(err.Error(), "remoteproc0.json: unexpected end of JSON input (remove it once the processor is stopped)") {
+	if _, err := s.Take(ps[0], Holder{ID: "web"}, "", nil); err == nil || !strings.Contains(err.Error(), "remoteproc0.json: unexpected end of JSON input (remove it once the processor is stopped)") {
 		t.Errorf("take: %v", err)
 	}
 	s.Sweep()
