@@ -20,7 +20,6 @@ const (
 	KeyCoredump  = "hybrid.coredump"  // true: keep a dump of the core's memory after a crash
 	KeyHeartbeat = "hybrid.heartbeat" // a duration: no output for so long is a crash
 	KeyConsole   = "hybrid.console"   // what of the firmware is output: all (default), trace
-	KeyResource  = "hybrid.resource"  // what the processor was allocated as, by who keeps account of processors
 )
 
 // Values of KeyOnStop.
@@ -127,6 +126,6 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 			return s, fmt.Errorf("%s: %q: want a duration of %v or more, as 5s", from, v, minHeartbeat)
 		}
 	}
-	s.resource, _ = get("", KeyResource)
+	s.resource, _ = get("", claim.KeyResource)
 	return s, nil
 }

@@ -2,7 +2,6 @@ package claim
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -11,20 +10,28 @@ import (
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
 
+// KeyResource is the annotation, and EnvResource the environment variable, by which a
+// container says what its processor was allocated as.
+const (
+	KeyResource = "hybrid.resource"
+	EnvResource = "HYBRID_RESOURCE"
+)
+
 // Owner is who has a processor.
 type Owner struct {
 	Holder
 	// Resource is what the processor was allocated as, by somebody who keeps account of
 	// processors; empty for a container that was simply started.
 	Resource string
+	// Dead says that the holder has died: the next one puts the processor back, and has it.
+	Dead bool
 }
 
 // Dir is the folder of the claims; it changes whenever a claim does.
 func (s *Store) Dir() string { return s.dir }
 
 // Owner is who has the processor with this instance name, the zero Owner if nobody
-// has: what a dead holder left is undone by the next one, so it is free. Nothing is
-// changed, so that it may be asked where the folder is read-only.
+// has. Nothing is changed, so that it may be asked where the folder is read-only.
 func (s *Store) Owner(instance string) (Owner, error) {
 	p := &remoteproc.Processor{Instance: instance}
 	if !exists(s.file(p, savedRecord)) { // mostly
@@ -46,14 +53,12 @@ func (s *Store) Owner(instance string) (Owner, error) {
 		switch f, err := s.try(instance+".lock", unix.LOCK_SH); {
 		case err == nil:
 			f.Close()
-			return Owner{}, nil
-		case errors.Is(err, fs.ErrNotExist):
-			return Owner{}, nil
+			return Owner{r.Holder, r.Resource, true}, nil
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return Owner{}, err
 		}
 	}
-	return Owner{r.Holder, r.Resource}, nil
+	return Owner{r.Holder, r.Resource, false}, nil
 }
 
 // try takes a lock that is there, and waits for nobody.

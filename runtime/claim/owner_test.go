@@ -24,24 +24,24 @@ func TestOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner(Owner{holder, "example.com/core"})
+	owner(Owner{holder, "example.com/core", false})
 	if other, err := s.Owner("remoteproc1"); err != nil || other != (Owner{}) {
 		t.Errorf("owner of another: %+v, %v", other, err)
 	}
 	stage(t, c, "abc") // the record is written anew
-	owner(Owner{holder, "example.com/core"})
+	owner(Owner{holder, "example.com/core", false})
 
 	// while claims change hands the record counts
 	unlock, err := s.lockFile("claims.lock", unix.LOCK_NB)
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner(Owner{holder, "example.com/core"})
+	owner(Owner{holder, "example.com/core", false})
 	unlock()
 
 	// dead: the record is there, and its lock is free
 	c.unlock()
-	owner(Owner{})
+	owner(Owner{holder, "example.com/core", true})
 	want(t, h, "lib/firmware/hybrid/abc.remoteproc0.elf", "run/hybrid/processors/remoteproc0.json")
 	s.Sweep()
 	owner(Owner{})

@@ -57,6 +57,10 @@ var rooms = map[string][]string{
 	"setup/doctor":     {"setup", "board", "runtime/remoteproc", "runtime/claim", "runtime/cgroup", "runtime/delegate"},
 	"cmd/hybrid-setup": {"setup"},
 
+	// what Kubernetes is told
+	"deviceplugin":             {"runtime/remoteproc", "runtime/claim", "board", "image"},
+	"cmd/hybrid-device-plugin": {"deviceplugin", "runtime/remoteproc"},
+
 	"sim":                  {"sim", "board", "firmware"},
 	"cmd/hybrid-sim":       {"sim", "board"},
 	"cmd/hybrid-sim-guest": {"sim"},
