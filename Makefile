@@ -14,7 +14,7 @@ CACHE := $(HYBRID_CACHE)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
-COMMANDS := hybrid hybrid-sim hybrid-setup
+COMMANDS := hybrid hybrid-sim hybrid-setup hybrid-device-plugin
 # Without inlining the runtime for arm64 is 200 KB smaller and the shim takes 0.5 MB less
 # of memory, and neither takes more time.
 GO_BUILD_RUNTIME := $(GO_BUILD) -gcflags=all=-l
