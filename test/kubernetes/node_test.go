@@ -75,7 +75,7 @@ func startNode(t *testing.T, change ...func(*sysfs.Config)) *node {
 	machine := fixture.Machine(t)
 	keepSettings(t)
 	n.dir, n.bin = t.TempDir(), built(t)
-	n.kubeconfig, n.devicePlugins = filepath.Join(n.dir, "kubeconfig"), filepath.Join(n.dir, "kubelet/device-plugins")
+	n.kubeconfig, n.devicePlugins = filepath.Join(n.dir, "kubeconfig"), kubeletFolder+"/device-plugins"
 	t.Cleanup(func() { // after all daemons have ended
 		if err := unix.Unmount(filepath.Join(n.dir, "kubelet"), 0); err != nil { // which kubelet mounts on itself
 			t.Error(err)
@@ -83,6 +83,7 @@ func startNode(t *testing.T, change ...func(*sysfs.Config)) *node {
 		daemons.WantNothingLeft(t, n.dir)
 		fixture.WantMachine(t, machine)
 	})
+	t.Cleanup(func() { forgetKubelet(t) })
 	n.network = daemons.NewNetwork(t)
 	for _, address := range []string{nodeAddress, serviceAddress} {
 		n.inside(exec.Command(busybox(t), "ip", "address", "add", address+"/32", "dev", "lo"))

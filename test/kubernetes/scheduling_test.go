@@ -41,7 +41,7 @@ func twins(c *sysfs.Config) {
 
 // asking is a pod of firmware that asks for a core.
 func asking(name, image, resource string) string {
-	return strings.Replace(pod(name, image, ""), "image: \""+image+"\"", fmt.Sprintf("image: %q, resources: {limits: {%s: 1}}", image, resource), 1)
+	return pod(name, image, fmt.Sprintf("      resources: {limits: {%s: 1}}", resource))
 }
 
 // plugin starts the device plugin as a process, with the rights of its service account.
@@ -211,12 +211,13 @@ func TestScheduling(t *testing.T) {
 	n.kubectl("apply", "--kustomize", manifests)
 
 	// no labels yet, as on every node that is no board
-	n.apply(pod("early", imageHello, ""))
+	n.apply(pod("early", imageHello))
 	n.wantPending("early", "node(s) didn't match Pod's node affinity/selector")
 	n.kubectl("delete", "pod", "early", "--wait")
 
 	d := n.plugin()
-	n.wantLabels("hybrid.dev/board=qemu-virt hybrid.dev/cortex-m4=true hybrid.dev/remoteproc=true")
+	const labels = "hybrid.dev/board=qemu-virt hybrid.dev/cortex-m4=true hybrid.dev/remoteproc=true"
+	n.wantLabels(labels)
 	n.wantAllocatable(cortexM4, "2")
 	n.eventually(func() error { return n.registered(1) })
 
@@ -262,8 +263,10 @@ func TestScheduling(t *testing.T) {
 
 	// a plugin that is killed leaves its socket, and the next one takes its place
 	d.Kill(t)
+	n.kubectl("label", "node", nodeName, "hybrid.dev/cortex-r7=true") // of a board that the node was
 	d = n.plugin()
 	n.eventually(func() error { return n.registered(2) })
+	n.wantLabels(labels)
 	n.kubectl("delete", "pod", "two", "--wait")
 	n.wantAllocatable(cortexM4, "2")
 	n.apply(asking("four", imageHello, cortexM4))
@@ -383,7 +386,11 @@ patches:
 	if d := n.processors(); d["hello"] != "remoteproc0" {
 		t.Errorf("processors %v", d)
 	}
-	n.wantAllocatable(cortexM4, "1") // its own
+	claim, err := os.ReadFile(filepath.Join(n.board.Dir, "run/hybrid/processors/remoteproc0.json"))
+	if err != nil || !strings.Contains(string(claim), `"resource":"`+cortexM4+`"`) {
+		t.Errorf("the claim %s, %v: want it to name the resource", claim, err)
+	}
+	n.wantAllocatable(cortexM4, "1")
 	t.Logf("as a DaemonSet:\n%s%s", n.kubectl("get", "pods", "--all-namespaces"), n.kubectl("logs", "daemonset/hybrid-device-plugin", "--namespace", namespace))
 
 	// what its account may do
