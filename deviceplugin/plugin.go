@@ -98,13 +98,15 @@ func (p *Plugin) Run(ctx context.Context) error {
 // offer looks, and says what has changed.
 func (p *Plugin) offer(w *watch) {
 	now, err := look(p.Host)
+	for err == nil && w.follow(now.devices) {
+		now, err = look(p.Host)
+	}
 	p.note("processors", err)
 	if err != nil {
 		return // what was is still the best guess
 	}
 	first := !p.looked
 	p.looked = true
-	w.follow(now.devices)
 	for _, name := range now.resources() {
 		if p.resources[name] == nil {
 			p.resources[name] = newResource(name)
@@ -159,7 +161,9 @@ func (p *Plugin) registered(ctx context.Context, wake func()) (again time.Durati
 		}
 		p.note(name, err)
 		if err != nil {
-			again = registerRetry
+			if kubelet != (file{}) { // else its socket wakes us
+				again = registerRetry
+			}
 			continue
 		}
 		p.Log(name + ": registered with the kubelet")

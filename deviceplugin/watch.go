@@ -3,6 +3,7 @@ package deviceplugin
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"github.com/fsnotify/fsnotify"
 
@@ -31,16 +32,24 @@ func newWatch(dir string, host remoteproc.Host) (*watch, error) {
 	return &watch{w, host}, nil
 }
 
-// follow watches the processors that are there now. What is watched already is not
-// watched twice, and what is gone is forgotten by itself.
-func (w *watch) follow(devices []device) {
+// follow watches the claims and the processors that are there now, and reports whether
+// one was not watched before: what happened to it until now was not seen. What is gone
+// is forgotten by itself.
+func (w *watch) follow(devices []device) (anew bool) {
+	watched := w.w.WatchList()
+	add := func(name string) error {
+		err := w.w.Add(name)
+		anew = anew || err == nil && !slices.Contains(watched, name)
+		return err
+	}
 	claims := claim.NewStore(w.host).Dir()
-	if w.w.Add(claims) != nil {
-		_ = w.w.Add(filepath.Dir(claims)) // until the first container makes it
+	if add(claims) != nil {
+		_ = add(filepath.Dir(claims)) // until the first container makes it
 	}
 	for _, d := range devices {
-		_ = w.w.Add(filepath.Join(w.host.Root, "sys/class/remoteproc", d.instance, "state"))
+		_ = add(filepath.Join(w.host.Root, "sys/class/remoteproc", d.instance, "state"))
 	}
+	return anew
 }
 
 // drain forgets what has happened so far.
