@@ -416,13 +416,7 @@ func TestCRI(t *testing.T) {
 	bin, images := built(t), images(t)
 	for name, r := range releases {
 		t.Run(name, func(t *testing.T) {
-			d := fixture.NewBoard(t)
-			before := fixture.Machine(t)
-			dir := t.TempDir()
-			t.Cleanup(func() {
-				daemons.WantNothingLeft(t, dir)
-				fixture.WantMachine(t, before)
-			})
+			d, dir := ground(t)
 			engines, network := daemons.Dir(t), daemons.NewNetwork(t)
 			c := daemons.CRI{
 				Containerd: r.from + "/containerd", Version: r.config, Sandbox: "docker.io/library/" + imagePause, Handlers: handlers(bin),

@@ -26,13 +26,7 @@ func dockers(t *testing.T, releases map[string]dockerRelease, config map[string]
 	bin, images := built(t), images(t)
 	for name, r := range releases {
 		t.Run(name, func(t *testing.T) {
-			d := fixture.NewBoard(t)
-			before := fixture.Machine(t)
-			dir := t.TempDir()
-			t.Cleanup(func() {
-				daemons.WantNothingLeft(t, dir)
-				fixture.WantMachine(t, before)
-			})
+			d, dir := ground(t)
 			daemon := r.daemon(t, d, dir, bin, config)
 			q := &quay{docker: r.client(t, daemon, dir, "hybrid"), dir: dir}
 			q.place = place{engine: q.docker, d: d, id: idPrefix + "docker"}

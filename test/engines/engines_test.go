@@ -298,13 +298,7 @@ func TestEngines(t *testing.T) {
 	for _, e := range engines {
 		took[e.name] = map[string]string{}
 		t.Run(e.name, func(t *testing.T) {
-			d := fixture.NewBoard(t)
-			before := fixture.Machine(t)
-			dir := t.TempDir()
-			t.Cleanup(func() { // after the daemons have ended
-				daemons.WantNothingLeft(t, dir)
-				fixture.WantMachine(t, before)
-			})
+			d, dir := ground(t)
 			running := e.start(t, d, dir, bin)
 			for _, i := range images {
 				running.load(t, i)
@@ -342,6 +336,20 @@ func TestEngines(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", &table)
+}
+
+// ground is a board, and a folder for an engine. After the engine has ended the machine
+// must be as it was.
+func ground(t *testing.T) (d *fixture.Board, dir string) {
+	t.Helper()
+	d = fixture.NewBoard(t)
+	before := fixture.Machine(t)
+	dir = t.TempDir()
+	t.Cleanup(func() {
+		daemons.WantNothingLeft(t, dir)
+		fixture.WantMachine(t, before)
+	})
+	return d, dir
 }
 
 // built is the runtime's binary, that has the shim beside it.

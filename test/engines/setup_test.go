@@ -50,13 +50,7 @@ func TestSetupDocker(t *testing.T) {
 	bin, images := built(t), images(t)
 	for name, r := range everyDocker {
 		t.Run(name, func(t *testing.T) {
-			d := fixture.NewBoard(t)
-			before := fixture.Machine(t)
-			dir := t.TempDir()
-			t.Cleanup(func() {
-				daemons.WantNothingLeft(t, dir)
-				fixture.WantMachine(t, before)
-			})
+			d, dir := ground(t)
 			daemon := r.daemon(t, d, dir, bin, map[string]any{"runtimes": map[string]any{}})
 			p := place{engine: r.client(t, daemon, dir, "hybrid"), d: d, id: idPrefix + "setup"}
 			for _, i := range images {
@@ -104,13 +98,7 @@ func TestCRISetup(t *testing.T) {
 	bin, images := built(t), images(t)
 	for name, r := range releases {
 		t.Run(name, func(t *testing.T) {
-			d := fixture.NewBoard(t)
-			before := fixture.Machine(t)
-			dir := t.TempDir()
-			t.Cleanup(func() {
-				daemons.WantNothingLeft(t, dir)
-				fixture.WantMachine(t, before)
-			})
+			d, dir := ground(t)
 			engines, network := daemons.Dir(t), daemons.NewNetwork(t)
 			env := []string{
 				"PATH=" + filepath.Join(engines, r.from) + ":" + engines + "/runc/usr/sbin:" + filepath.Dir(bin) + ":" + os.Getenv("PATH"),
@@ -237,13 +225,7 @@ func TestSetupSystemdCgroup(t *testing.T) {
 // podman knows the name from a file of its own and from one beside it.
 func TestSetupPodman(t *testing.T) {
 	bin, images := built(t), images(t)
-	d := fixture.NewBoard(t)
-	before := fixture.Machine(t)
-	dir := t.TempDir()
-	t.Cleanup(func() {
-		daemons.WantNothingLeft(t, dir)
-		fixture.WantMachine(t, before)
-	})
+	d, dir := ground(t)
 	engine, ok := newPodman(t, d, dir, bin).(*podman)
 	if !ok {
 		t.Fatal("no podman")

@@ -33,13 +33,7 @@ func shims(t *testing.T, show func(t *testing.T, s *stage)) {
 	bin, images := built(t), images(t)
 	for name, r := range releases {
 		t.Run(name, func(t *testing.T) {
-			d := fixture.NewBoard(t)
-			before := fixture.Machine(t)
-			dir := t.TempDir()
-			t.Cleanup(func() {
-				daemons.WantNothingLeft(t, dir)
-				fixture.WantMachine(t, before)
-			})
+			d, dir := ground(t)
 			s := &stage{release: r, dir: dir, bin: filepath.Dir(bin)}
 			s.daemon = r.daemon(t, d, dir, s.bin)
 			s.ctr = r.client(t, s.daemon, dir, "--runtime", shimRuntime)
