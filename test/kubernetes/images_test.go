@@ -54,7 +54,7 @@ func TestBuiltImage(t *testing.T) {
 	n.registry()
 	name := registryAddress + "/team/hello:1"
 	n.build(name)
-	n.apply(runtimeClass)
+	n.serve()
 	n.apply(pod("built", name))
 	n.runs("built", 0)
 	n.says("tick 1\n", "built")

@@ -48,7 +48,7 @@ spec:
 // One RuntimeClass serves both containers of a pod.
 func TestMixedPod(t *testing.T) {
 	n := startNode(t)
-	n.apply(runtimeClass)
+	n.serve()
 	n.apply(strings.ReplaceAll(mixed, "BOARD", n.board.Dir))
 	if _, err := n.tryKubectl("wait", "--for=condition=Ready", "pod/mixed", "--timeout=60s"); err != nil {
 		out, _ := n.tryKubectl("logs", "mixed", "--all-containers", "--prefix")

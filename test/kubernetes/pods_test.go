@@ -12,13 +12,12 @@ import (
 	"github.com/hybrid-containers/hybrid/test/fixture"
 )
 
-// runtimeClass names the handler.
-const runtimeClass = `
-apiVersion: node.k8s.io/v1
-kind: RuntimeClass
-metadata: {name: hybrid}
-handler: hybrid
-`
+// serve makes the node one for firmware, as without the device plugin: by hand.
+func (n *node) serve() {
+	n.Helper()
+	n.kubectl("label", "node", nodeName, "hybrid.dev/remoteproc=true")
+	n.kubectl("apply", "--filename", "../../deploy/kubernetes/runtime-class.yaml")
+}
 
 // pod is a manifest of a pod with firmware, and with more lines of its specification.
 func pod(name, image string, more ...string) string {
@@ -374,7 +373,7 @@ func (n *node) tryOnly(args ...string) (string, error) {
 
 func TestPods(t *testing.T) {
 	n := startNode(t)
-	n.apply(runtimeClass)
+	n.serve()
 	for _, b := range behaviours {
 		ok := t.Run(b.name, func(t *testing.T) {
 			here := n.in(t)
