@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hybrid-containers/hybrid/test/daemons"
 	"github.com/hybrid-containers/hybrid/test/fixture"
 )
@@ -177,8 +179,9 @@ var behaviours = []struct {
 		if r := p.engine.run(linux.id, imageLinux, options{}); r.code != 0 {
 			t.Fatalf("run: %+v", r)
 		}
+		var s state
 		fixture.Eventually(t, func() error {
-			s := p.state(t, linux.id)
+			s = p.state(t, linux.id)
 			if line := fixture.Processes(t)[s.pid]; !s.running || line != "/bin/busybox sleep 1000" {
 				return fmt.Errorf("the engine says %+v, which is %q", s, line)
 			}
@@ -188,10 +191,15 @@ var behaviours = []struct {
 			t.Errorf("exec: %q", said)
 		}
 		p.runs(t, 0)
-		p.kill(t, linux.id)
+		reported := p.exits(t, linux.id) // beside that of firmware
+		began := time.Now()
+		if err := unix.Kill(s.pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
 		if code := p.wait(t, linux.id); code != 137 {
 			t.Errorf("exit code %d of the Linux container", code)
 		}
+		p.note(fmt.Sprintf("its end reported after %d ms", reported().Sub(began).Milliseconds()))
 		p.remove(t, linux.id)
 		p.removeForce(t, p.id)
 	}},
