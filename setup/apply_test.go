@@ -149,3 +149,37 @@ func TestDriverChanges(t *testing.T) {
 	want(t, tree(t, m), map[string]string{"etc/containerd/config.toml": without})
 	wantNoBackup(t, m)
 }
+
+// Where the file of one engine cannot be written, that of none is.
+func TestUnwritable(t *testing.T) {
+	m := image(t)
+	write(t, m, dockerConfig, "{}\n", 0o644)
+	write(t, m, containerdConfig, "version = 2\n", 0o644)
+	o := Options{Machine: m, Engines: []string{Docker, Containerd}, DryRun: true}
+	changes, err := Install(context.Background(), o)
+	if err != nil || len(changes) != 2 {
+		t.Fatal(changes, err)
+	}
+	// below a file nobody can, whatever the rights of who tests
+	changes[1].path = filepath.Join(m.Root, dockerConfig, "config.toml")
+	o.DryRun = false
+	_, err = o.apply(func() ([]*Change, error) { return changes, nil })
+	if err == nil || !strings.HasPrefix(err.Error(), containerdConfig+": its folder cannot be written: ") {
+		t.Errorf("%v", err)
+	}
+	want(t, tree(t, m), map[string]string{dockerConfig[1:]: "{}\n", containerdConfig[1:]: "version = 2\n"})
+	wantNoBackup(t, m)
+}
+
+// An error has the name that the machine has for a file, once.
+func TestLinkLoop(t *testing.T) {
+	m := image(t)
+	name := filepath.Join(m.Root, "loop")
+	if err := os.Symlink("loop", name); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Install(context.Background(), Options{Machine: m, Configs: map[string]string{Docker: "/loop"}})
+	if err == nil || err.Error() != "docker: /loop: too many levels of symbolic links" {
+		t.Errorf("%v", err)
+	}
+}

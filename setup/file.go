@@ -80,6 +80,24 @@ func (c *Change) apply() (err error) {
 	return lock.Sync()
 }
 
+// writable reports why the folder of a file that changes cannot be written, if it cannot:
+// by its rights, or because its file system is read-only.
+func (c *Change) writable() error {
+	if !c.Changed() && !c.stale {
+		return nil
+	}
+	dir := filepath.Dir(c.path)
+	err := unix.Access(dir, unix.W_OK|unix.X_OK)
+	for errors.Is(err, unix.ENOENT) && filepath.Dir(dir) != dir { // it will be made
+		dir = filepath.Dir(dir)
+		err = unix.Access(dir, unix.W_OK|unix.X_OK)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: its folder cannot be written: %w", c.File, err)
+	}
+	return nil
+}
+
 // lockFolder takes the lock of a folder: of two who edit at once one waits.
 func lockFolder(dir string) (*os.File, error) {
 	f, err := os.Open(dir)

@@ -74,7 +74,7 @@ const backupSuffix = ".hybrid-backup"
 func (s *setting) read(m Machine) (*content, error) {
 	path, err := m.Path(s.file)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", s.file, reason(err))
 	}
 	f := &content{path: path}
 	if f.text, err = readFile(path); err == nil {
@@ -84,13 +84,18 @@ func (s *setting) read(m Machine) (*content, error) {
 		f.doc, err = s.format.Parse(f.text)
 	}
 	if err != nil {
-		var of *fs.PathError
-		if errors.As(err, &of) {
-			err = of.Err
-		}
-		return nil, fmt.Errorf("%s: %w", s.file, err)
+		return nil, fmt.Errorf("%s: %w", s.file, reason(err))
 	}
 	return f, nil
+}
+
+// reason is an error without the name that a file has from here.
+func reason(err error) error {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 // maxConfig bounds what is read: no configuration is that long.

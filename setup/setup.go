@@ -99,6 +99,11 @@ func (o *Options) apply(plan func() ([]*Change, error)) ([]*Change, error) {
 		if err != nil || o.DryRun {
 			return changes, err
 		}
+		for _, c := range changes { // all or none
+			if err := c.writable(); err != nil {
+				return nil, err
+			}
+		}
 		for _, c := range changes {
 			if err = c.apply(); err != nil {
 				break
