@@ -48,7 +48,7 @@ error, 1 with one, 2 for usage errors.`,
 	f.SortFlags = false
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	f.StringVar(&d.Host.Root, "sysroot", os.Getenv("HYBRID_SYSROOT"), "the `folder` that holds /sys, /dev, /run and /lib/firmware (env HYBRID_SYSROOT)")
-	f.StringVar(&d.Setup.Machine.Root, "root", "", "the `folder` that stands for / of engines and programs (default /)")
+	f.Var(rootValue{&d.Setup.Machine.Root}, "root", "the `folder` that stands for / of engines and programs (default /)")
 	for _, e := range setup.Engines() {
 		f.Var(fileValue{d.Setup.Configs, e.Name}, e.Name+"-config", "the configuration `file` of "+e.Name+", if it is not the usual one")
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -81,7 +83,7 @@ func engineFlags(cmd *cobra.Command, o *setup.Options, chosen map[string]*bool) 
 	for _, e := range setup.Engines() {
 		f.Var(fileValue{o.Configs, e.Name}, e.Name+"-config", "the configuration `file` of "+e.Name+", if it is not the usual one")
 	}
-	f.StringVar(&o.Machine.Root, "root", "", "the `folder` that stands for / (default /)")
+	f.Var(rootValue{&o.Machine.Root}, "root", "the `folder` that stands for / (default /)")
 	f.BoolVar(&o.DryRun, "dry-run", false, "show what would change, and change nothing")
 }
 
@@ -91,9 +93,37 @@ type fileValue struct {
 	engine string
 }
 
-func (v fileValue) String() string     { return v.files[v.engine] }
-func (v fileValue) Type() string       { return "file" }
-func (v fileValue) Set(s string) error { v.files[v.engine] = s; return nil }
+func (v fileValue) String() string { return v.files[v.engine] }
+func (v fileValue) Type() string   { return "file" }
+func (v fileValue) Set(s string) error {
+	if s == "" {
+		return errNoName
+	}
+	v.files[v.engine] = s
+	return nil
+}
+
+// errNoName is for what is left of --root "$ROOT" without ROOT: that must not mean /.
+var errNoName = errors.New("it is empty")
+
+// rootValue is the flag that names another folder for /.
+type rootValue struct{ root *string }
+
+func (v rootValue) String() string { return "" }
+func (v rootValue) Type() string   { return "folder" }
+func (v rootValue) Set(s string) error {
+	if s == "" {
+		return errNoName
+	}
+	switch info, err := os.Stat(s); {
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return errors.New("not a folder")
+	}
+	*v.root = s
+	return nil
+}
 
 func named(o *setup.Options, chosen map[string]*bool) {
 	for _, e := range setup.Engines() {
