@@ -112,12 +112,12 @@ func TestFindings(t *testing.T) {
 		"broken record":      {map[string]string{record: "{"}, Finding{"claims", "", Warning, "unexpected end of JSON", "root"}},
 		"no runtime":         {map[string]string{"usr/local/bin/hybrid-runtime": "-", "etc/docker/daemon.json": "-", "usr/bin/dockerd": "-"}, Finding{"runtime", "", Error, "neither beside hybrid-setup nor in PATH", "copy hybrid-runtime"}},
 		"no shim":            {map[string]string{"usr/local/bin/" + setup.ShimName: "-"}, Finding{"shim", "", Warning, "not where containerd looks", "copy hybrid-runtime"}},
-		"Docker not told":    {map[string]string{"etc/docker/daemon.json": "{}"}, Finding{"engine", "docker", Warning, "says nothing of hybrid", "hybrid-setup install --docker"}},
-		"Docker told wrong":  {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {"path": "/x"}}}`}, Finding{"engine", "docker", Error, "/x: no such file", "install --docker --force"}},
-		"Docker told else":   {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {}}}`}, Finding{"engine", "docker", Error, "something else", "install --docker --force"}},
+		"Docker not told":    {map[string]string{"etc/docker/daemon.json": "{}"}, Finding{"engine", "docker", Warning, "says nothing of hybrid", " --docker"}},
+		"Docker told wrong":  {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {"path": "/x"}}}`}, Finding{"engine", "docker", Error, "/x: no such file", " --docker --force"}},
+		"Docker told else":   {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {}}}`}, Finding{"engine", "docker", Error, "something else", " --docker --force"}},
 		"Docker unreadable":  {map[string]string{"etc/docker/daemon.json": "{"}, Finding{"engine", "docker", Error, "line 1: ", "correct the file"}},
-		"containerd too":     {map[string]string{"usr/bin/containerd": "#!/bin/sh\n"}, Finding{"engine", "containerd", Warning, "config.toml says nothing", "install --containerd"}},
-		"podman, no program": {map[string]string{"usr/bin/podman": "#!/bin/sh\n", "etc/containers/containers.conf.d/hybrid.conf": "[engine.runtimes]\nhybrid = ['/y', '/z']\n"}, Finding{"engine", "podman", Error, "/y: no such file", "install --podman --force"}},
+		"containerd too":     {map[string]string{"usr/bin/containerd": "#!/bin/sh\n"}, Finding{"engine", "containerd", Warning, "config.toml says nothing", " --containerd"}},
+		"podman, no program": {map[string]string{"usr/bin/podman": "#!/bin/sh\n", "etc/containers/containers.conf.d/hybrid.conf": "[engine.runtimes]\nhybrid = ['/y', '/z']\n"}, Finding{"engine", "podman", Error, "/y: no such file", " --podman --force"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := healthy(t)
@@ -200,5 +200,29 @@ func TestNoProcessors(t *testing.T) {
 	}
 	if f := r.find("sysfs", ""); len(f) != 1 || f[0].Status != Error {
 		t.Errorf("%+v", f)
+	}
+}
+
+// The remedy is for the file and the machine that were looked at, not for ours.
+func TestRemedyNamesWhatWasAsked(t *testing.T) {
+	files := healthy(t)
+	files["etc/mine.json"] = "{}"
+	_, dir := examine(t, files)
+	for _, c := range []struct {
+		configs map[string]string
+		file    string
+		want    string
+	}{
+		{nil, "etc/docker/daemon.json", "hybrid-setup install --root " + dir + " --docker"},
+		{map[string]string{setup.Docker: "/etc/mine.json"}, "etc/mine.json", "hybrid-setup install --root " + dir + " --docker-config /etc/mine.json"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, c.file), []byte("{}"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d := Doctor{Host: remoteproc.Host{Root: dir}, Setup: setup.Options{Machine: setup.Machine{Root: dir}, Configs: c.configs}}
+		f := d.Examine(context.Background()).find("engine", "docker")
+		if len(f) != 1 || f[0].Remedy != c.want {
+			t.Errorf("%+v, want %s", f, c.want)
+		}
 	}
 }

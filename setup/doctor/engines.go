@@ -114,7 +114,7 @@ func (x *examination) engine(ctx context.Context, e *setup.Engine) {
 			name += " " + release
 		}
 	}
-	install := "hybrid-setup install --" + e.Name
+	install := x.install(e)
 	all, err := x.Setup.Configured(e)
 	if err != nil {
 		x.error("engine", e.Name, err.Error(), "correct the file: "+e.Name+" does not take it either")
@@ -130,6 +130,18 @@ func (x *examination) engine(ctx context.Context, e *setup.Engine) {
 			x.ok("engine", e.Name, name+": hybrid is in "+c.File)
 		}
 	}
+}
+
+// install is the command for the file and the machine that were looked at.
+func (x *examination) install(e *setup.Engine) string {
+	command := "hybrid-setup install"
+	if !x.own() {
+		command += " --root " + x.Setup.Machine.Root
+	}
+	if file := x.Setup.Configs[e.Name]; file != "" {
+		return command + " --" + e.Name + "-config " + file
+	}
+	return command + " --" + e.Name
 }
 
 // usable reports why what a file says cannot be used, if it cannot.
