@@ -106,6 +106,11 @@ func containerdSetting(o *Options, ask func() (int64, error)) (s setting, f *con
 	if f, err = s.read(o.Machine); err != nil {
 		return s, nil, 0, err
 	}
+	if v := f.doc["version"]; v != nil {
+		if _, ok := v.(int64); !ok {
+			return s, nil, 0, fmt.Errorf("%s: its version is %q, not a number: containerd does not take it either", s.file, fmt.Sprint(v))
+		}
+	}
 	if version = versionOf(f.doc); version == 0 {
 		if version, err = ask(); err != nil {
 			return s, nil, 0, fmt.Errorf("%s: %w", s.file, err)
