@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,22 @@ type settings struct {
 	resource  string
 }
 
+// OptionError reports a value of CreateOptions that is none of those allowed.
+type OptionError struct{ Option, Value, Want string }
+
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("%s: %q: want %s", e.Option, e.Value, e.Want)
+}
+
+// refuse reports a value, by where it is from.
+func refuse(from, value, want string) error {
+	err := &OptionError{from, value, want}
+	if strings.HasPrefix(from, "--") {
+		return err
+	}
+	return errors.New(err.Error())
+}
+
 // settings reads the settings of a container.
 func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, err error) {
 	get := func(option, key string) (value, from string) {
@@ -82,7 +99,7 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 		case "true":
 			return true, nil
 		default:
-			return false, fmt.Errorf("%s: %q: want true or false", from, v)
+			return false, refuse(from, v, "true or false")
 		}
 	}
 
@@ -94,7 +111,7 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 	switch onStop {
 	case "", OnStopDetach, OnStopStop:
 	default:
-		return s, fmt.Errorf("%s: %q: want %s or %s", from, onStop, OnStopDetach, OnStopStop)
+		return s, refuse(from, onStop, OnStopDetach+" or "+OnStopStop)
 	}
 	if attach {
 		s.attach = &claim.Attach{Detach: onStop != OnStopStop}
@@ -105,7 +122,7 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 	case ConsoleTrace:
 		s.traceOnly = true
 	default:
-		return s, fmt.Errorf("%s: %q: want %s or %s", from, v, ConsoleAll, ConsoleTrace)
+		return s, refuse(from, v, ConsoleAll+" or "+ConsoleTrace)
 	}
 
 	dump, err := yes(false, KeyCoredump)
@@ -123,7 +140,7 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 
 	if v, from := get(o.Heartbeat, KeyHeartbeat); v != "" {
 		if s.heartbeat, err = time.ParseDuration(v); err != nil || s.heartbeat < minHeartbeat {
-			return s, fmt.Errorf("%s: %q: want a duration of %v or more, as 5s", from, v, minHeartbeat)
+			return s, refuse(from, v, fmt.Sprintf("a duration of %v or more, as 5s", minHeartbeat))
 		}
 	}
 	s.resource, _ = get("", claim.KeyResource)

@@ -171,6 +171,24 @@ func TestUnwritable(t *testing.T) {
 	wantNoBackup(t, m)
 }
 
+// Where a file cannot be written after all, the changes before it are reported.
+func TestFailsLate(t *testing.T) {
+	m := image(t)
+	write(t, m, dockerConfig, "{}\n", 0o644)
+	write(t, m, containerdConfig, "version = 2\n", 0o644)
+	write(t, m, containerdConfig+newSuffix+"/in-the-way", "", 0o644)
+	changes, err := Install(context.Background(), Options{Machine: m, Engines: []string{Docker, Containerd}})
+	if err == nil || !strings.HasPrefix(err.Error(), containerdConfig+": open: ") {
+		t.Errorf("%v", err)
+	}
+	if len(changes) != 1 || changes[0].File != dockerConfig || !changes[0].Changed() {
+		t.Errorf("changes %+v", changes)
+	}
+	if files := tree(t, m); files[containerdConfig[1:]] != "version = 2\n" || !strings.Contains(files[dockerConfig[1:]], "hybrid-runtime") {
+		t.Errorf("files %q", files)
+	}
+}
+
 // An error has the name that the machine has for a file, once.
 func TestLinkLoop(t *testing.T) {
 	m := image(t)

@@ -35,7 +35,8 @@ var ErrNoEngine = errors.New("no container engine is found here: name those that
 const tries = 5
 
 // Install tells the engines about hybrid-runtime, all or, if one of their files cannot
-// be edited, none.
+// be edited, none. If one cannot be written after all (a full disk), the error comes with
+// the changes that were made before it: each file is as it was, or has its whole change.
 func Install(ctx context.Context, o Options) ([]*Change, error) {
 	chosen, err := o.chosen()
 	if err != nil {
@@ -65,7 +66,8 @@ func Install(ctx context.Context, o Options) ([]*Change, error) {
 	})
 }
 
-// Uninstall takes back what Install did, and leaves what else was changed since.
+// Uninstall takes back what Install did, and leaves what else was changed since. Errors
+// are as those of Install.
 func Uninstall(_ context.Context, o Options) ([]*Change, error) {
 	chosen, err := o.chosen()
 	if err != nil {
@@ -104,13 +106,15 @@ func (o *Options) apply(plan func() ([]*Change, error)) ([]*Change, error) {
 				return nil, err
 			}
 		}
-		for _, c := range changes {
+		made := changes
+		for i, c := range changes {
 			if err = c.apply(); err != nil {
+				made = changes[:i]
 				break
 			}
 		}
 		if !errors.Is(err, errChanged) || try == tries {
-			return changes, err
+			return made, err
 		}
 	}
 }

@@ -85,7 +85,7 @@ func (a *app) exit(err error) int {
 	// several errors are a line each, and names of files may hold anything
 	err = &lineError{err}
 	a.report("error", err)
-	if usage := (*usageError)(nil); errors.As(err, &usage) {
+	if usage, option := (*usageError)(nil), (*runtime.OptionError)(nil); errors.As(err, &usage) || errors.As(err, &option) {
 		fmt.Fprintf(a.errOut, "hybrid-runtime: %v (%s --help)\n", err, a.command)
 		return exitUsage
 	}

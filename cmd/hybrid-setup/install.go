@@ -34,10 +34,7 @@ is kept beside it, in FILE.hybrid-backup. A second time it changes nothing.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			named(&o, chosen)
 			changes, err := setup.Install(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			return report(cmd.OutOrStdout(), changes, "has hybrid already", o.DryRun)
+			return errors.Join(err, report(cmd.OutOrStdout(), changes, "has hybrid already", o.DryRun))
 		},
 	}
 	engineFlags(cmd, &o, chosen)
@@ -62,10 +59,7 @@ what is hybrid's is removed, and nothing else.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			named(&o, chosen)
 			changes, err := setup.Uninstall(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			return report(cmd.OutOrStdout(), changes, "has no hybrid", o.DryRun)
+			return errors.Join(err, report(cmd.OutOrStdout(), changes, "has no hybrid", o.DryRun))
 		},
 	}
 	engineFlags(cmd, &o, chosen)
