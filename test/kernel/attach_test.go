@@ -73,5 +73,5 @@ func TestAttach(t *testing.T) {
 		})
 	}
 	d.refused("is offline: there is nothing to attach to, as the boot loader did not start it", "create", "--attach", "-p", "remoteproc0", "web")
-	d.refused(`--on-stop: "burn": want detach or stop`, "create", "--attach", "--on-stop", "burn", "web")
+	d.refusedWith(2, `--on-stop: "burn": want detach or stop`, "create", "--attach", "--on-stop", "burn", "web")
 }

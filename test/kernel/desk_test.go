@@ -102,9 +102,12 @@ func (d *desk) must(args ...string) string {
 }
 
 // refused runs hybrid-runtime, which must fail with one line that says so.
-func (d *desk) refused(says string, args ...string) {
+func (d *desk) refused(says string, args ...string) { d.Helper(); d.refusedWith(1, says, args...) }
+
+// refusedWith wants an exit code, and these words in one line.
+func (d *desk) refusedWith(code int, says string, args ...string) {
 	d.Helper()
-	if r := d.try(args...); r.code != 1 || !strings.Contains(r.err, says) || strings.Count(r.err, "\n") != 1 {
+	if r := d.try(args...); r.code != code || !strings.Contains(r.err, says) || strings.Count(r.err, "\n") != 1 {
 		d.Errorf("%q: exit code %d: %q, want %q", args, r.code, r.err, says)
 	}
 }
