@@ -92,4 +92,15 @@ func (o *openers) whenLeft(f func()) {
 	}
 }
 
+// gone reports whether nobody has the file open any more, even if run has not heard so
+// yet.
+func (o *openers) gone() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if raw, err := o.events.SyscallConn(); err == nil {
+		_ = raw.Control(o.drain)
+	}
+	return o.count <= 0
+}
+
 func (o *openers) close() { _ = o.events.Close() }

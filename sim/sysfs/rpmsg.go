@@ -66,6 +66,7 @@ func (c *Core) openTTY() error {
 	if err := t.open(); err != nil {
 		return err
 	}
+	k.sweepTTYs()
 	k.ttys.mu.Lock()
 	defer k.ttys.mu.Unlock()
 	n := slices.Index(k.ttys.list, nil)
@@ -87,6 +88,25 @@ func (c *Core) openTTY() error {
 	c.mu.Unlock()
 	go t.receive()
 	return nil
+}
+
+// sweepTTYs frees the numbers of the ttys that nobody has open any more. The kernel does
+// so in the close, which we hear of a moment later.
+func (k *kernel) sweepTTYs() {
+	k.ttys.mu.Lock()
+	all := slices.Clone(k.ttys.list)
+	k.ttys.mu.Unlock()
+	for _, t := range all {
+		if t == nil {
+			continue
+		}
+		t.core.mu.Lock()
+		hungUp := slices.Contains(t.core.left, t)
+		t.core.mu.Unlock()
+		if hungUp && t.users.gone() {
+			t.release()
+		}
+	}
 }
 
 // closeTTY is rpmsg_tty_remove: who has the tty open is hung up. As long as it stays open
