@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hybrid-containers/hybrid/sim/sysfs"
 	"github.com/hybrid-containers/hybrid/test/daemons"
@@ -143,7 +142,9 @@ func (n *node) wantPending(pod, why string) {
 		}
 		return err
 	})
-	time.Sleep(time.Second) // it stays so
+	if out, err := n.tryKubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/"+pod, "--timeout=1s"); err == nil {
+		n.Errorf("pod %s does not stay so: %s", pod, out)
+	}
 	if phase := n.kubectl("get", "pod", pod, "--output", "jsonpath={.status.phase}"); phase != "Pending" {
 		n.Errorf("pod %s is %s", pod, phase)
 	}
