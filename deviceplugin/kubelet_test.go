@@ -153,6 +153,17 @@ func (k *kubelet) count(resource string) (registers, lists int) {
 	return k.registers, lists
 }
 
+// wantRegistered wants so many registrations, soon.
+func (k *kubelet) wantRegistered(resource string, want int) {
+	k.t.Helper()
+	eventually(k.t, func() error {
+		if registers, _ := k.count(resource); registers != want {
+			return fmt.Errorf("%d registrations, want %d", registers, want)
+		}
+		return nil
+	})
+}
+
 func (k *kubelet) allocate(resource string, ids ...string) (*api.ContainerAllocateResponse, error) {
 	k.mu.Lock()
 	e := k.endpoints[resource]

@@ -239,12 +239,7 @@ func TestSocketRemoved(t *testing.T) {
 	if err := os.Remove(socketName(dir, m4)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
-		if registers, _ := k.count(m4); registers != 2 {
-			return fmt.Errorf("%d registrations, want 2", registers)
-		}
-		return nil
-	})
+	k.wantRegistered(m4, 2)
 	k.want(m4, "imx8mm-cm4=Healthy")
 }
 
@@ -257,12 +252,7 @@ func TestStreamEnds(t *testing.T) {
 	k.mu.Lock()
 	k.endpoints[m4].cancel()
 	k.mu.Unlock()
-	eventually(t, func() error {
-		if registers, _ := k.count(m4); registers != 2 {
-			return fmt.Errorf("%d registrations, want 2", registers)
-		}
-		return nil
-	})
+	k.wantRegistered(m4, 2)
 	k.want(m4, "imx8mm-cm4=Healthy")
 }
 
