@@ -268,13 +268,7 @@ var criBehaviours = []struct {
 			k.Fatal(err)
 		}
 		ask(k, k.ReopenContainerLog, &cri.ReopenContainerLogRequest{ContainerId: id})
-		if err := k.d.Server.Core(0).Trace("after\n"); err != nil {
-			k.Fatal(err)
-		}
-		k.logs("firmware", "stdout F after")
-		k.stop(id, 10)
-		k.ended(id, 0)
-		k.remove(id)
+		k.printsAndStops(id)
 	}},
 	{"stop is exit code 0, at once", func(k *kubelet) {
 		id := k.up()
@@ -330,13 +324,7 @@ var criBehaviours = []struct {
 		if s := k.status(id); s.State != cri.ContainerState_CONTAINER_RUNNING || k.d.State() != "running" {
 			k.Errorf("the container is %v, the processor %s", s.State, k.d.State())
 		}
-		if err := k.d.Server.Core(0).Trace("after\n"); err != nil {
-			k.Fatal(err)
-		}
-		k.logs("firmware", "stdout F after")
-		k.stop(id, 10)
-		k.ended(id, 0)
-		k.remove(id)
+		k.printsAndStops(id)
 	}},
 	{"a busy processor is refused", func(k *kubelet) {
 		id := k.up()
@@ -398,6 +386,18 @@ func (k *kubelet) refused(image, says string) {
 	if s := k.status(id); s.State != cri.ContainerState_CONTAINER_EXITED || s.Reason != "StartError" || !strings.Contains(s.Message, says) {
 		k.Errorf("status %v", s)
 	}
+	k.remove(id)
+}
+
+// printsAndStops wants the log to go on, and the firmware to be stopped as always.
+func (k *kubelet) printsAndStops(id string) {
+	k.Helper()
+	if err := k.d.Server.Core(0).Trace("after\n"); err != nil {
+		k.Fatal(err)
+	}
+	k.logs("firmware", "stdout F after")
+	k.stop(id, 10)
+	k.ended(id, 0)
 	k.remove(id)
 }
 
