@@ -142,7 +142,7 @@ func versionOf(doc map[string]any) int64 {
 // there: 3 is understood by all of 2.x.
 func containerdVersion(ctx context.Context, o *Options) (int64, error) {
 	release := o.Containerd
-	if release == "" && o.Machine.own() {
+	if release == "" && o.Machine.Own() {
 		program, err := o.Machine.Look("containerd")
 		if err == nil {
 			release, err = ReleaseOf(ctx, program)

@@ -58,7 +58,7 @@ func (o *Options) config(engine, usual string) (string, error) {
 	if file == "" {
 		return usual, nil
 	}
-	if o.Machine.own() {
+	if o.Machine.Own() {
 		return filepath.Abs(file)
 	}
 	if !filepath.IsAbs(file) {

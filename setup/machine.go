@@ -23,8 +23,8 @@ func folders() []string {
 // Service reports whether services find a program in its folder, whatever PATH we have.
 func Service(program string) bool { return slices.Contains(folders(), filepath.Dir(program)) }
 
-// own reports whether it is the machine that we run on.
-func (m Machine) own() bool { return m.Root == "" || filepath.Clean(m.Root) == "/" }
+// Own reports whether it is the machine that we run on.
+func (m Machine) Own() bool { return m.Root == "" || filepath.Clean(m.Root) == "/" }
 
 // Path is where a file of the machine is found from here. Links in an image lead to
 // files of the image, as they will when it runs.
@@ -73,7 +73,7 @@ func (m Machine) Look(name string) (string, error) {
 			return file, nil
 		}
 	}
-	if m.own() {
+	if m.Own() {
 		if file, err := exec.LookPath(name); err == nil {
 			return filepath.Abs(file)
 		}
@@ -87,7 +87,7 @@ const runtimeName = "hybrid-runtime"
 func (o *Options) findRuntime() (string, error) {
 	m := o.Machine
 	if file := o.Runtime; file != "" {
-		if m.own() {
+		if m.Own() {
 			var err error
 			if file, err = filepath.Abs(file); err != nil {
 				return "", err
@@ -106,7 +106,7 @@ func (o *Options) findRuntime() (string, error) {
 
 // FindRuntime is the hybrid-runtime beside this program, else the one in PATH.
 func FindRuntime(m Machine) (string, error) {
-	if m.own() {
+	if m.Own() {
 		if self, err := os.Executable(); err == nil {
 			if file := filepath.Join(filepath.Dir(self), runtimeName); m.program(file) == nil {
 				return file, nil

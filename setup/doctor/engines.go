@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,7 +40,7 @@ func (x *examination) programs(ctx context.Context) {
 	default:
 		x.ok("shim", "", shim)
 	}
-	if !x.own() {
+	if !x.Setup.Machine.Own() {
 		return
 	}
 	program, err := delegate.Find(x.Delegate)
@@ -60,16 +59,10 @@ func (x *examination) programs(ctx context.Context) {
 	x.ok("delegate", "", program+" "+release)
 }
 
-// own reports whether the programs are those of the machine that we run on.
-func (x *examination) own() bool {
-	root := x.Setup.Machine.Root
-	return root == "" || filepath.Clean(root) == "/"
-}
-
 // version is the version of our runtime, as it says it; empty if it cannot be asked,
 // as it is another machine's, or was not found.
 func (x *examination) version(ctx context.Context, runtime string, found error) (string, error) {
-	if found != nil || !x.own() {
+	if found != nil || !x.Setup.Machine.Own() {
 		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, asked)
@@ -109,7 +102,7 @@ func (x *examination) engines(ctx context.Context) {
 
 func (x *examination) engine(ctx context.Context, e *setup.Engine) {
 	name := e.Name
-	if program, err := x.Setup.Machine.Look(e.Program); err == nil && x.own() {
+	if program, err := x.Setup.Machine.Look(e.Program); err == nil && x.Setup.Machine.Own() {
 		if release, err := x.release(ctx, program); err == nil { // else it says less
 			name += " " + release
 		}
@@ -135,7 +128,7 @@ func (x *examination) engine(ctx context.Context, e *setup.Engine) {
 // install is the command for the file and the machine that were looked at.
 func (x *examination) install(e *setup.Engine) string {
 	command := "hybrid-setup install"
-	if !x.own() {
+	if !x.Setup.Machine.Own() {
 		command += " --root " + x.Setup.Machine.Root
 	}
 	if file := x.Setup.Configs[e.Name]; file != "" {
