@@ -56,7 +56,11 @@ func (c *Change) apply() (err error) {
 	if err != nil {
 		return err
 	}
-	if (now == nil) != (c.Before == nil) || !bytes.Equal(now, c.Before) {
+	kept, err := readFile(c.path + backupSuffix)
+	if err != nil {
+		return err
+	}
+	if !equal(now, c.Before) || !equal(kept, c.kept) { // both decide what it becomes
 		return errChanged
 	}
 	if c.backup != nil && c.Changed() {
@@ -79,6 +83,9 @@ func (c *Change) apply() (err error) {
 	}
 	return lock.Sync()
 }
+
+// equal reports whether two texts of a file are the same; nil is no file.
+func equal(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
 // writable reports why the folder of a file that changes cannot be written, if it cannot:
 // by its rights, or because its file system is read-only.

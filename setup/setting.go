@@ -43,13 +43,14 @@ type Change struct {
 	Notes []string
 
 	path   string
+	kept   []byte // the backup that was found; nil: none
 	backup []byte // what to keep; nil: nothing
 	stale  bool   // a backup is there that shall go
 }
 
 // Changed reports whether the file becomes another one.
 func (c *Change) Changed() bool {
-	return (c.Before == nil) != (c.After == nil) || !bytes.Equal(c.Before, c.After)
+	return !equal(c.Before, c.After)
 }
 
 // ConflictError reports a file that says something else already.
@@ -115,7 +116,10 @@ func readFile(name string) ([]byte, error) {
 		return nil, fmt.Errorf("longer than %d bytes", maxConfig)
 	}
 	text, err := os.ReadFile(name)
-	if text == nil && err == nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it went just now
+		return nil, nil
+	case err == nil && text == nil:
 		text = []byte{}
 	}
 	return text, err
@@ -171,7 +175,7 @@ func (s *setting) install(m Machine, force bool) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Change{File: s.file, Before: f.text, After: f.text, path: f.path, backup: f.backup}
+	c := &Change{File: s.file, Before: f.text, After: f.text, path: f.path, kept: f.backup, backup: f.backup}
 	if s.note != "" {
 		c.Notes = append(c.Notes, s.note)
 	}
@@ -211,7 +215,7 @@ func (s *setting) uninstall(m Machine) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Change{File: s.file, Before: f.text, After: f.text, path: f.path, stale: f.backup != nil}
+	c := &Change{File: s.file, Before: f.text, After: f.text, path: f.path, kept: f.backup, stale: f.backup != nil}
 	have := edit.Get(f.doc, s.path...)
 	if have == nil {
 		return c, nil
