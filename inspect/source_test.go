@@ -71,7 +71,7 @@ func TestSourcesAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	command(t, "docker", "save hello", archive)
-	command(t, "ctr", "-n default images export --all-platforms - docker.io/library/hello:latest", archive,
+	command(t, "ctr", "-n default images export --local --all-platforms - docker.io/library/hello:latest", archive,
 		[2]string{"-n default images ls -q", "docker.io/library/hello:latest"})
 	command(t, "podman", "save --quiet --format oci-archive hello", archive)
 	want := ""

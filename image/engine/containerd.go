@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -42,10 +43,20 @@ func exportContainerd(ctx context.Context, name string, dst *file) error {
 	// cannot export the rest.
 	var first error
 	for _, platforms := range [][]string{{"--all-platforms"}, {"--platform", "linux/arm64", "--platform", "linux/arm/v7"}, nil} {
-		if err := dst.reset(); err != nil {
-			return err
+		export := func(options ...string) error {
+			if err := dst.reset(); err != nil {
+				return err
+			}
+			return run(ctx, dst, saveSilence, ctr(slices.Concat([]string{"export"}, options, platforms, []string{"-", name})...)...)
 		}
-		err := run(ctx, dst, saveSilence, ctr(slices.Concat([]string{"export"}, platforms, []string{"-", name})...)...)
+		// Since containerd 1.7 ctr has the daemon export, and ends, with 0, without waiting
+		// for the last of what that sends: the archive may be cut short (ctr's export.go
+		// returns from Transfer while a goroutine of ImageExportStream copies). An older
+		// ctr writes it itself, and does not know the option to.
+		err := export("--local")
+		if unknownOption(err, "local") {
+			err = export()
+		}
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -54,6 +65,13 @@ func exportContainerd(ctx context.Context, name string, dst *file) error {
 		}
 	}
 	return first
+}
+
+// unknownOption tells whether a command refused an option because it has none of that
+// name, as urfave/cli says it.
+func unknownOption(err error, name string) bool {
+	var said *saidError
+	return errors.As(err, &said) && strings.HasSuffix(said.reason, "flag provided but not defined: -"+name)
 }
 
 // fullName is the name by which containerd knows what people call by less: as with

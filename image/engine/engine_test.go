@@ -42,10 +42,19 @@ esac`
 "namespaces ls -q") echo default; echo k8s.io;;
 "-n default images ls -q") echo docker.io/library/hello:latest; echo odd;;
 "-n k8s.io images ls -q") echo ghcr.io/a/b:1;;
-"-n default images export --all-platforms - docker.io/library/hello:latest") echo all;;
-"-n default images export --all-platforms - odd") echo half; echo "content digest sha256:00: not found" >&2; exit 1;;
-"-n default images export - odd") echo own;;
+"-n default images export --local --all-platforms - docker.io/library/hello:latest") echo all;;
+"-n default images export --local --all-platforms - odd") echo half; echo "content digest sha256:00: not found" >&2; exit 1;;
+"-n default images export --local - odd") echo own;;
 "-n k8s.io images export"*) echo "ctr: no space" >&2; exit 1;;
+*) echo "ctr: unexpected $*" >&2; exit 9;;
+esac`
+	// ctr of containerd 1.6, which does not know --local
+	oldCtr = `case "$*" in
+*--local*) echo "Incorrect Usage"; echo "ctr: flag provided but not defined: -local" >&2; exit 1;;
+"namespaces ls -q") echo default;;
+"-n default images ls -q") echo docker.io/library/hello:latest; echo odd;;
+"-n default images export --all-platforms - docker.io/library/hello:latest") echo all;;
+"-n default images export - odd") echo own;;
 *) echo "ctr: unexpected $*" >&2; exit 9;;
 esac`
 	podman = `case $1 in save) for a; do :; done; case $a in fw) echo podman:$a;; *) echo "Error: $a: image not known" >&2; exit 125;; esac;; images) ;; esac`
@@ -62,6 +71,8 @@ func TestSave(t *testing.T) {
 		"podman":           {all, image.Podman, "fw", "podman:fw", ""},
 		"containerd":       {all, image.Containerd, "hello", "all", ""},
 		"its own platform": {all, image.Containerd, "default/odd", "own", ""},
+		"old containerd":   {map[string]string{"ctr": oldCtr}, image.Containerd, "hello", "all", ""},
+		"old, platform":    {map[string]string{"ctr": oldCtr}, image.Containerd, "odd", "own", ""},
 		"any: Docker":      {all, "", "hello", "docker:hello", ""},
 		"any: containerd":  {all, "", "odd", "own", ""},
 		"any: podman":      {all, "", "fw", "podman:fw", ""},
@@ -71,7 +82,7 @@ func TestSave(t *testing.T) {
 		"docker has not":   {all, image.Docker, "none", "", "docker save none: Error response from daemon: reference does not exist (docker has hello:1, hello:2)"},
 		"podman has not":   {all, image.Podman, "none", "", "podman save --quiet --format oci-archive none: Error: none: image not known (podman has no images)"},
 		"ctr has not":      {all, image.Containerd, "none", "", "no image docker.io/library/none:latest in containerd's namespace default (it has docker.io/library/hello:latest, odd)"},
-		"ctr fails":        {all, image.Containerd, "k8s.io/ghcr.io/a/b:1", "", "ctr -n k8s.io images export --all-platforms - ghcr.io/a/b:1: ctr: no space"},
+		"ctr fails":        {all, image.Containerd, "k8s.io/ghcr.io/a/b:1", "", "ctr -n k8s.io images export --local --all-platforms - ghcr.io/a/b:1: ctr: no space"},
 		"not installed":    {nil, image.Docker, "hello", "", "docker is not in PATH"},
 		"none installed":   {nil, "", "hello", "", "no such file or folder, and no engine to ask: none of docker, ctr, podman is in PATH"},
 		"daemon is down":   {map[string]string{"docker": noDocker}, image.Docker, "hello", "", "docker save hello: Cannot connect to the Docker daemon."},

@@ -135,6 +135,9 @@ func TestTaken(t *testing.T) {
 		} {
 			d.takes(t, path, env, image)
 		}
+		for _, ctr := range []string{"1.7/ctr", "runc/usr/bin/ctr"} { // containerd 1.7's, and Debian's of 1.6
+			d.takes(t, onlyIn(t, filepath.Join(daemons.Dir(t), ctr)), env, "containerd:hello")
+		}
 		d.refuses(t, path, env, "containerd:"+noSuch, "no image docker.io/library/none:1 in containerd's namespace default (it has docker.io/library/fleet:2, docker.io/library/hello:latest, docker.io/library/packed:latest)")
 		d.refuses(t, path, env, "containerd:k8s.io/"+noSuch, "in containerd's namespace k8s.io (it has ghcr.io/team/pod:1)")
 		d.refuses(t, path, []string{"CONTAINERD_ADDRESS=" + dir + "/nobody.sock"}, "containerd:hello", "ctr -n default images ls -q: ", dir+"/nobody.sock")
