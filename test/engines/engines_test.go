@@ -77,18 +77,8 @@ var behaviours = []struct {
 		p.ends(t, 137)
 		p.remove(t, p.id)
 	}},
-	{"crash is exit code 139", func(t *testing.T, p place) {
-		p.up(t)
-		reported := p.exits(t, p.id)
-		began := time.Now()
-		p.d.Crash()
-		p.ends(t, 139)
-		p.note(fmt.Sprintf("reported after %d ms", reported().Sub(began).Milliseconds()))
-		if log := p.logs(t, p.id); !strings.Contains(log, "hybrid: the firmware crashed") {
-			t.Errorf("log %q", log)
-		}
-		p.remove(t, p.id)
-	}},
+	{"crash is exit code 139", func(t *testing.T, p place) { p.crash(t, options{}) }},
+	{"crash without a network", func(t *testing.T, p place) { p.crash(t, options{network: "none"}) }},
 	{"run in the foreground", func(t *testing.T, p place) {
 		ended := make(chan result)
 		go func() { ended <- p.attached(p.id, imageHello) }()
@@ -258,6 +248,21 @@ func (p place) runs(t *testing.T, before int) (pid int) {
 		return nil
 	})
 	return pid
+}
+
+// crash wants a crash to be reported as exit code 139, and notes how soon.
+func (p place) crash(t *testing.T, o options) {
+	t.Helper()
+	p.upWith(t, o)
+	reported := p.exits(t, p.id)
+	began := time.Now()
+	p.d.Crash()
+	p.ends(t, 139)
+	p.note(fmt.Sprintf("reported after %d ms", reported().Sub(began).Milliseconds()))
+	if log := p.logs(t, p.id); !strings.Contains(log, "hybrid: the firmware crashed") {
+		t.Errorf("log %q", log)
+	}
+	p.remove(t, p.id)
 }
 
 // ends wants the container to end with this exit code.
