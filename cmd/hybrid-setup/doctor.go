@@ -29,6 +29,9 @@ error, 1 with one, 2 for usage errors.`,
 			if d.Host.Root == "" {
 				d.Host.Root = "/"
 			}
+			if err := isFolder(d.Host.Root); err != nil { // also one of the environment
+				return &usageError{fmt.Errorf("--sysroot %s: %w", d.Host.Root, err)}
+			}
 			root, err := filepath.Abs(d.Host.Root)
 			if err != nil {
 				return err

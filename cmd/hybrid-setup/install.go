@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -109,13 +110,24 @@ func (v rootValue) Set(s string) error {
 	if s == "" {
 		return errNoName
 	}
-	switch info, err := os.Stat(s); {
+	if err := isFolder(s); err != nil {
+		return err
+	}
+	*v.root = s
+	return nil
+}
+
+// isFolder reports why a name is not that of a folder, if it is not.
+func isFolder(name string) error {
+	var of *fs.PathError
+	switch info, err := os.Stat(name); {
+	case errors.As(err, &of): // whoever asks has the name
+		return of.Err
 	case err != nil:
 		return err
 	case !info.IsDir():
 		return errors.New("not a folder")
 	}
-	*v.root = s
 	return nil
 }
 
