@@ -121,8 +121,8 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// replace writes a file in one step, also over a loss of power. It has the owner and
-// mode of the file like, if that is there.
+// replace writes a file in one step, also over a loss of power. It has the owner, mode
+// and extended attributes of the file like, if that is there.
 func replace(name string, text []byte, like string) (err error) {
 	f, err := os.OpenFile(name+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
@@ -134,10 +134,10 @@ func replace(name string, text []byte, like string) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	mode := fs.FileMode(0o644)
+	mode, there := fs.FileMode(0o644), false
 	switch info, err := os.Stat(like); {
 	case err == nil:
-		mode = info.Mode().Perm()
+		mode, there = info.Mode().Perm(), true
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
 			if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
 				return err
@@ -148,6 +148,11 @@ func replace(name string, text []byte, like string) (err error) {
 	}
 	if err := f.Chmod(mode); err != nil { // whatever the umask is
 		return err
+	}
+	if there {
+		if err := copyAttributes(f, like); err != nil {
+			return err
+		}
 	}
 	if _, err := f.Write(text); err != nil {
 		return err
