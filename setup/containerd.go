@@ -49,15 +49,14 @@ func containerdSettings(ctx context.Context, o *Options, runtime string) ([]sett
 	if err != nil {
 		return nil, err
 	}
-	// kubelet's driver is the same for all runtimes
-	systemd, _ := edit.Get(f.doc, append(slices.Clip(s.path[:len(s.path)-1]), "runc", "options", "SystemdCgroup")...).(bool)
+	m, unread := merge(o.Machine, s, f.doc, version)
 	value := map[string]any{"runtime_type": shimType}
 	s.value = value
 	all := []setting{s}
-	switch {
+	switch { // kubelet's driver of cgroups is the same for all runtimes
 	case version >= 3:
-		value["options"] = map[string]any{"SystemdCgroup": systemd}
-	case systemd: // 1.6 passes a file alone
+		value["options"] = map[string]any{"SystemdCgroup": m.systemd}
+	case m.systemd: // 1.6 passes a file alone
 		options := optionsFile(s.file)
 		value["options"] = map[string]any{"ConfigPath": options.file}
 		options.value = true
@@ -65,11 +64,15 @@ func containerdSettings(ctx context.Context, o *Options, runtime string) ([]sett
 	default:
 		all = append(all, staleOptions(s, f)...)
 	}
-	if slices.ContainsFunc([]string{"cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"}, func(p string) bool {
-		disabled, _ := f.doc["disabled_plugins"].([]any)
-		return slices.Contains(disabled, any(p))
-	}) {
-		all[len(all)-1].note = "disabled_plugins has its CRI plugin: Kubernetes needs that (ctr and Docker do not)"
+	last := &all[len(all)-1]
+	if m.disabled {
+		last.notes = append(last.notes, "disabled_plugins has its CRI plugin: Kubernetes needs that (ctr and Docker do not)")
+	}
+	runtimes := &all[slices.IndexFunc(all, func(a setting) bool { return a.file == s.file })]
+	notes, has := m.notes(s)
+	runtimes.notes, runtimes.has = append(runtimes.notes, notes...), has
+	if unread != nil {
+		runtimes.notes = append(runtimes.notes, unread.Error()+" (containerd does not take that either)")
 	}
 	return all, nil
 }

@@ -19,7 +19,8 @@ type setting struct {
 	path   []string
 	value  any    // nil: it shall not be there
 	begin  string // what a file needs that says nothing yet
-	note   string
+	notes  []string
+	has    bool // another file, that this one imports, says it already
 }
 
 // content is a configuration file as it is, and as it was before us.
@@ -60,11 +61,16 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	have, err := json.Marshal(e.Have)
+	return fmt.Sprintf("%s: %s is configured already, as %s (--force replaces it)", e.File, e.Key, e.have())
+}
+
+// have is what is configured, in one line.
+func (e *ConflictError) have() string {
+	text, err := json.Marshal(e.Have)
 	if err != nil { // a number that JSON does not have
-		have = []byte("something else")
+		return "something else"
 	}
-	return fmt.Sprintf("%s: %s is configured already, as %s (--force replaces it)", e.File, e.Key, have)
+	return string(text)
 }
 
 // backupSuffix ends the name of what a file was before hybrid came. Engines read no
@@ -176,13 +182,11 @@ func (s *setting) install(m Machine, force bool) (*Change, error) {
 		return nil, err
 	}
 	c := &Change{File: s.file, Before: f.text, After: f.text, path: f.path, kept: f.backup, backup: f.backup}
-	if s.note != "" {
-		c.Notes = append(c.Notes, s.note)
-	}
+	c.Notes = append(c.Notes, s.notes...)
 	have := edit.Get(f.doc, s.path...)
 	origin := f.text
 	switch {
-	case reflect.DeepEqual(have, s.value):
+	case reflect.DeepEqual(have, s.value), have == nil && s.has:
 		return c, nil
 	case have != nil && !force:
 		return nil, &ConflictError{s.file, s.path[len(s.path)-1], have}

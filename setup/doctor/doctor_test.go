@@ -98,25 +98,35 @@ func TestFindings(t *testing.T) {
 		change map[string]string // files; "-" is none
 		want   Finding           // Message and Remedy are parts of it
 	}{
-		"unknown board":      {map[string]string{"sys/firmware/devicetree/base/compatible": "acme,x\x00"}, Finding{"board", "", Warning, "acme,x is not in the catalogue", "/etc/hybrid/boards.d"}},
-		"no device tree":     {map[string]string{"sys/firmware/devicetree/base/compatible": "-"}, Finding{"board", "", Error, "no device tree", "boot with"}},
-		"bad addition":       {map[string]string{"etc/hybrid/boards.d/x.yaml": "nonsense: 1\n"}, Finding{"board", "", Warning, "boards.d/x.yaml:1: unknown key", "correct"}},
-		"no terminals":       {map[string]string{"proc/config.gz": zipped.String()}, Finding{"kernel", "CONFIG_RPMSG_TTY", Warning, "no terminals", "CONFIG_RPMSG_TTY=y"}},
-		"no device":          {map[string]string{"boot/config-6.12.0": strings.ReplaceAll(kernelConfig, "CONFIG_REMOTEPROC_CDEV=y\n", "")}, Finding{"kernel", "CONFIG_REMOTEPROC_CDEV", Warning, "runs on until the next command", "CONFIG_REMOTEPROC_CDEV=y"}},
-		"unknown kernel":     {map[string]string{"boot/config-6.12.0": "-"}, Finding{"kernel", "", Warning, "neither /proc/config.gz nor /boot/config-6.12.0 is there", "modprobe configs"}},
-		"broken config":      {map[string]string{"proc/config.gz": "no gzip"}, Finding{"kernel", "", Warning, "unexpected EOF", "modprobe configs"}},
-		"no debugfs":         {map[string]string{"sys/kernel/debug/remoteproc/remoteproc0/name": "-"}, Finding{"debugfs", "", Warning, "not mounted", "mount -t debugfs"}},
-		"no kmsg":            {map[string]string{"dev/kmsg": "-"}, Finding{"kmsg", "", Warning, "no such file", "CAP_SYSLOG"}},
-		"crashed":            {map[string]string{state: "crashed\n"}, Finding{"processor", "remoteproc0", Warning, "crashed: no container started it", "echo stop > /sys/class/remoteproc/remoteproc0/state"}},
-		"left behind":        {map[string]string{state: "running\n", record: `{"id": "web", "root": "/run/x", "monitor": {"pid": 1, "start": 1}}`}, Finding{"claims", "remoteproc0", Warning, "left behind by container web", "hybrid-runtime --root /run/x list"}},
-		"broken record":      {map[string]string{record: "{"}, Finding{"claims", "", Warning, "unexpected end of JSON", "root"}},
-		"no runtime":         {map[string]string{"usr/local/bin/hybrid-runtime": "-", "etc/docker/daemon.json": "-", "usr/bin/dockerd": "-"}, Finding{"runtime", "", Error, "neither beside hybrid-setup nor in PATH", "copy hybrid-runtime"}},
-		"no shim":            {map[string]string{"usr/local/bin/" + setup.ShimName: "-"}, Finding{"shim", "", Warning, "not where containerd looks", "copy hybrid-runtime"}},
-		"Docker not told":    {map[string]string{"etc/docker/daemon.json": "{}"}, Finding{"engine", "docker", Warning, "says nothing of hybrid", " --docker"}},
-		"Docker told wrong":  {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {"path": "/x"}}}`}, Finding{"engine", "docker", Error, "/x: no such file", " --docker --force"}},
-		"Docker told else":   {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {}}}`}, Finding{"engine", "docker", Error, "something else", " --docker --force"}},
-		"Docker unreadable":  {map[string]string{"etc/docker/daemon.json": "{"}, Finding{"engine", "docker", Error, "line 1: ", "correct the file"}},
-		"containerd too":     {map[string]string{"usr/bin/containerd": "#!/bin/sh\n"}, Finding{"engine", "containerd", Warning, "config.toml says nothing", " --containerd"}},
+		"unknown board":     {map[string]string{"sys/firmware/devicetree/base/compatible": "acme,x\x00"}, Finding{"board", "", Warning, "acme,x is not in the catalogue", "/etc/hybrid/boards.d"}},
+		"no device tree":    {map[string]string{"sys/firmware/devicetree/base/compatible": "-"}, Finding{"board", "", Error, "no device tree", "boot with"}},
+		"bad addition":      {map[string]string{"etc/hybrid/boards.d/x.yaml": "nonsense: 1\n"}, Finding{"board", "", Warning, "boards.d/x.yaml:1: unknown key", "correct"}},
+		"no terminals":      {map[string]string{"proc/config.gz": zipped.String()}, Finding{"kernel", "CONFIG_RPMSG_TTY", Warning, "no terminals", "CONFIG_RPMSG_TTY=y"}},
+		"no device":         {map[string]string{"boot/config-6.12.0": strings.ReplaceAll(kernelConfig, "CONFIG_REMOTEPROC_CDEV=y\n", "")}, Finding{"kernel", "CONFIG_REMOTEPROC_CDEV", Warning, "runs on until the next command", "CONFIG_REMOTEPROC_CDEV=y"}},
+		"unknown kernel":    {map[string]string{"boot/config-6.12.0": "-"}, Finding{"kernel", "", Warning, "neither /proc/config.gz nor /boot/config-6.12.0 is there", "modprobe configs"}},
+		"broken config":     {map[string]string{"proc/config.gz": "no gzip"}, Finding{"kernel", "", Warning, "unexpected EOF", "modprobe configs"}},
+		"no debugfs":        {map[string]string{"sys/kernel/debug/remoteproc/remoteproc0/name": "-"}, Finding{"debugfs", "", Warning, "not mounted", "mount -t debugfs"}},
+		"no kmsg":           {map[string]string{"dev/kmsg": "-"}, Finding{"kmsg", "", Warning, "no such file", "CAP_SYSLOG"}},
+		"crashed":           {map[string]string{state: "crashed\n"}, Finding{"processor", "remoteproc0", Warning, "crashed: no container started it", "echo stop > /sys/class/remoteproc/remoteproc0/state"}},
+		"left behind":       {map[string]string{state: "running\n", record: `{"id": "web", "root": "/run/x", "monitor": {"pid": 1, "start": 1}}`}, Finding{"claims", "remoteproc0", Warning, "left behind by container web", "hybrid-runtime --root /run/x list"}},
+		"broken record":     {map[string]string{record: "{"}, Finding{"claims", "", Warning, "unexpected end of JSON", "root"}},
+		"no runtime":        {map[string]string{"usr/local/bin/hybrid-runtime": "-", "etc/docker/daemon.json": "-", "usr/bin/dockerd": "-"}, Finding{"runtime", "", Error, "neither beside hybrid-setup nor in PATH", "copy hybrid-runtime"}},
+		"no shim":           {map[string]string{"usr/local/bin/" + setup.ShimName: "-"}, Finding{"shim", "", Warning, "not where containerd looks", "copy hybrid-runtime"}},
+		"Docker not told":   {map[string]string{"etc/docker/daemon.json": "{}"}, Finding{"engine", "docker", Warning, "says nothing of hybrid", " --docker"}},
+		"Docker told wrong": {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {"path": "/x"}}}`}, Finding{"engine", "docker", Error, "/x: no such file", " --docker --force"}},
+		"Docker told else":  {map[string]string{"etc/docker/daemon.json": `{"runtimes": {"hybrid": {}}}`}, Finding{"engine", "docker", Error, "something else", " --docker --force"}},
+		"Docker unreadable": {map[string]string{"etc/docker/daemon.json": "{"}, Finding{"engine", "docker", Error, "line 1: ", "correct the file"}},
+		"containerd too":    {map[string]string{"usr/bin/containerd": "#!/bin/sh\n"}, Finding{"engine", "containerd", Warning, "config.toml says nothing", " --containerd"}},
+		"containerd's import": {map[string]string{
+			"usr/bin/containerd":             "#!/bin/sh\n",
+			"etc/containerd/config.toml":     "version = 2\nimports = ['conf.d/*.toml']\n[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.hybrid]\nruntime_type = 'io.containerd.hybrid.v1'\n",
+			"etc/containerd/conf.d/gpu.toml": "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'x'\n",
+		}, Finding{"engine", "containerd", Warning, "conf.d/gpu.toml, which is imported, replaces all of the CRI plugin", "add hybrid to /etc/containerd/conf.d/gpu.toml"}},
+		"containerd's import, broken": {map[string]string{
+			"usr/bin/containerd":           "#!/bin/sh\n",
+			"etc/containerd/config.toml":   "version = 3\nimports = ['/etc/containerd/conf.d/*.toml']\n",
+			"etc/containerd/conf.d/x.toml": "x = \n",
+		}, Finding{"engine", "containerd", Error, "config.toml imports /etc/containerd/conf.d/x.toml: line 1: ", "correct the file"}},
 		"podman, no program": {map[string]string{"usr/bin/podman": "#!/bin/sh\n", "etc/containers/containers.conf.d/hybrid.conf": "[engine.runtimes]\nhybrid = ['/y', '/z']\n"}, Finding{"engine", "podman", Error, "/y: no such file", " --podman --force"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,6 +152,19 @@ func TestFindings(t *testing.T) {
 				t.Errorf("%s, want %+v in %+v", r.Status, c.want, r.Findings)
 			}
 		})
+	}
+}
+
+// What a file says that is imported counts, as what the configuration itself says.
+func TestImported(t *testing.T) {
+	files := healthy(t)
+	files["usr/bin/containerd"] = "#!/bin/sh\n"
+	files["etc/containerd/config.toml"] = "version = 3\nimports = ['/etc/containerd/conf.d/*.toml']\n"
+	files["etc/containerd/conf.d/hybrid.toml"] = "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.hybrid]\nruntime_type = 'io.containerd.hybrid.v1'\n"
+	r, _ := examine(t, files)
+	f := r.find("engine", "containerd")
+	if len(f) != 1 || f[0].Status != OK || f[0].Message != "containerd: hybrid is in /etc/containerd/conf.d/hybrid.toml" {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -101,10 +101,11 @@ func (x *examination) engines(ctx context.Context) {
 }
 
 func (x *examination) engine(ctx context.Context, e *setup.Engine) {
-	name := e.Name
+	name, old := e.Name, true
 	if program, err := x.Setup.Machine.Look(e.Program); err == nil && x.Setup.Machine.Own() {
 		if release, err := x.release(ctx, program); err == nil { // else it says less
 			name += " " + release
+			old = strings.HasPrefix(release, "1.")
 		}
 	}
 	install := x.install(e)
@@ -119,6 +120,8 @@ func (x *examination) engine(ctx context.Context, e *setup.Engine) {
 			x.warning("engine", e.Name, name+": "+c.File+" says nothing of hybrid", install)
 		case err != nil:
 			x.error("engine", e.Name, name+": "+c.File+": "+err.Error(), install+" --force")
+		case c.Replaced != "" && old:
+			x.warning("engine", e.Name, name+": "+c.Replaced+", which is imported, replaces all of the CRI plugin in containerd 1.x, and hybrid of "+c.File+" with it", "add hybrid to "+c.Replaced)
 		default:
 			x.ok("engine", e.Name, name+": hybrid is in "+c.File)
 		}

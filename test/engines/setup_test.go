@@ -222,6 +222,33 @@ func TestSetupSystemdCgroup(t *testing.T) {
 	}
 }
 
+// What an import makes of the configuration is what hybrid-setup says of it: 1.x replaces
+// the section of a plugin, 2.x merges it.
+func TestSetupImports(t *testing.T) {
+	bin := built(t)
+	for name, r := range releases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			file, other := filepath.Join(dir, "config.toml"), filepath.Join(dir, "conf.d/other.toml")
+			if err := os.Mkdir(filepath.Dir(other), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			const section = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  max_container_log_line_size = 100\n"
+			if err := errors.Join(os.WriteFile(file, []byte("version = 2\nimports = [\""+dir+"/conf.d/*.toml\"]\n"), 0o600), os.WriteFile(other, []byte(section), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			out := setup(t, "install", "--runtime", bin, "--containerd", "--containerd-config", file)
+			if !strings.Contains(out, other+", which it imports, has a section of the CRI plugin: for containerd 1.x that replaces") {
+				t.Errorf("install says\n%s", out)
+			}
+			dump := client{args: []string{filepath.Join(daemons.Dir(t), r.from, "containerd")}}.must(t, "--config", file, "config", "dump")
+			if has := strings.Contains(dump, ".containerd.runtimes.hybrid]"); has != (r.config >= 3) {
+				t.Errorf("hybrid is there: %t, in\n%s", has, dump)
+			}
+		})
+	}
+}
+
 // podman knows the name from a file of its own and from one beside it.
 func TestSetupPodman(t *testing.T) {
 	bin, images := built(t), images(t)
