@@ -18,17 +18,22 @@ var errChanged = errors.New("it is being changed by somebody else (try again)")
 // newSuffix ends the name under which a file is written.
 const newSuffix = ".hybrid-new"
 
+// named is an error of a change, with the name that the machine has for the file.
+func (c *Change) named(err error) error {
+	var of *fs.PathError
+	switch {
+	case errors.As(err, &of):
+		return fmt.Errorf("%s: %s: %w", c.File, of.Op, of.Err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	return nil
+}
+
 // apply makes the change: first what it was is kept, then it becomes another one, each
 // in one step.
 func (c *Change) apply() (err error) {
-	defer func() {
-		var of *fs.PathError
-		if errors.As(err, &of) {
-			err = fmt.Errorf("%s: %s: %w", c.File, of.Op, of.Err)
-		} else if err != nil {
-			err = fmt.Errorf("%s: %w", c.File, err)
-		}
-	}()
+	defer func() { err = c.named(err) }()
 	var left []string // of one who was killed
 	for _, name := range []string{c.path + newSuffix, c.path + backupSuffix + newSuffix} {
 		if _, err := os.Lstat(name); err == nil {
@@ -40,7 +45,7 @@ func (c *Change) apply() (err error) {
 	}
 	dir := filepath.Dir(c.path)
 	if c.After != nil {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := makeFolders(dir); err != nil {
 			return err
 		}
 	}
@@ -105,9 +110,13 @@ func (c *Change) writable() error {
 	return nil
 }
 
-// lockFolder takes the lock of a folder: of two who edit at once one waits.
+// lockFolder takes the lock of a folder: of two who edit at once one waits, and if the
+// folder is removed meanwhile that is errChanged.
 func lockFolder(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errChanged
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +126,17 @@ func lockFolder(dir string) (*os.File, error) {
 	if err != nil {
 		f.Close()
 		return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
+	}
+	locked, err := f.Stat()
+	if err == nil {
+		var now fs.FileInfo
+		if now, err = os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(locked, now) {
+			err = errChanged
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
 	return f, nil
 }
@@ -166,10 +186,5 @@ func replace(name string, text []byte, like string) (err error) {
 	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return syncFolder(filepath.Dir(name))
 }

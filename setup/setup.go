@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 )
 
@@ -73,7 +74,7 @@ func Uninstall(_ context.Context, o Options) ([]*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.apply(func() ([]*Change, error) {
+	changes, err := o.apply(func() ([]*Change, error) {
 		var changes []*Change
 		for _, e := range chosen {
 			settings, err := e.installed(&o)
@@ -91,6 +92,10 @@ func Uninstall(_ context.Context, o Options) ([]*Change, error) {
 		}
 		return changes, nil
 	})
+	if err == nil && !o.DryRun {
+		err = leaveFolders(changes)
+	}
+	return changes, err
 }
 
 // apply makes the changes that plan finds, and plans again when a file is not any more
@@ -110,6 +115,7 @@ func (o *Options) apply(plan func() ([]*Change, error)) ([]*Change, error) {
 		for i, c := range changes {
 			if err = c.apply(); err != nil {
 				made = changes[:i]
+				_ = removeFolders(filepath.Dir(c.path)) // that it may have made; err is what counts
 				break
 			}
 		}

@@ -43,7 +43,7 @@ func tree(t *testing.T, m Machine) map[string]string {
 	files := map[string]string{}
 	err := filepath.WalkDir(m.Root, func(name string, e fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(m.Root, name)
-		if err != nil || e.IsDir() || strings.HasPrefix(rel, "usr/") || strings.HasSuffix(rel, backupSuffix) {
+		if err != nil || e.IsDir() || strings.HasPrefix(rel, "usr/") || strings.HasSuffix(rel, backupSuffix) || filepath.Base(rel) == madeName {
 			return err
 		}
 		b, err := os.ReadFile(name)
@@ -54,6 +54,22 @@ func tree(t *testing.T, m Machine) map[string]string {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// folderNames are the folders of a machine.
+func folderNames(t *testing.T, m Machine) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(m.Root, func(name string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 // shape is a file of testdata: in its comment, lines "KEY VALUE…" say what is done; the
@@ -132,6 +148,7 @@ func TestShapes(t *testing.T) {
 			for name, text := range s.before {
 				write(t, s.Machine, name, text, 0o640)
 			}
+			were := folderNames(t, s.Machine)
 			ctx := context.Background()
 			dry := s.Options
 			dry.DryRun = true
@@ -177,6 +194,9 @@ func TestShapes(t *testing.T) {
 			}
 			want(t, tree(t, s.Machine), s.before)
 			wantNoBackup(t, s.Machine)
+			if are := folderNames(t, s.Machine); !slices.Equal(are, were) {
+				t.Errorf("folders are %q, were %q", are, were)
+			}
 		})
 	}
 }
