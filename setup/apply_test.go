@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -171,21 +172,93 @@ func TestUnwritable(t *testing.T) {
 	wantNoBackup(t, m)
 }
 
-// Where a file cannot be written after all, the changes before it are reported.
+// Where a file cannot be written after all, what was written before it is put back.
 func TestFailsLate(t *testing.T) {
+	for name, before := range map[string]string{
+		"a file that was there": "{}\n",
+		"one that was not":      "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := image(t)
+			write(t, m, containerdConfig, "version = 2\n", 0o644)
+			want := map[string]string{containerdConfig[1:]: "version = 2\n"}
+			if before != "" {
+				write(t, m, dockerConfig, before, 0o600)
+				want[dockerConfig[1:]] = before
+			}
+			were := folderNames(t, m)
+			o := Options{Machine: m, Engines: []string{Docker, Containerd}}
+			fails := func(do func(context.Context, Options) ([]*Change, error)) {
+				t.Helper()
+				in := containerdConfig + newSuffix
+				write(t, m, in+"/the-way", "", 0o644)
+				changes, err := do(context.Background(), o)
+				if err == nil || !strings.HasPrefix(err.Error(), containerdConfig+": open: ") || len(changes) != 0 {
+					t.Errorf("%v, %v", changes, err)
+				}
+				if err := os.RemoveAll(filepath.Join(m.Root, in)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			check := func() {
+				t.Helper()
+				have := tree(t, m)
+				for name, text := range want {
+					if have[name] != text {
+						t.Errorf("%s is %q, want %q", name, have[name], text)
+					}
+				}
+				if len(have) != len(want) {
+					t.Errorf("files are %q", have)
+				}
+			}
+			fails(Install)
+			check()
+			wantNoBackup(t, m)
+			if are := folderNames(t, m); !slices.Equal(are, were) {
+				t.Errorf("folders are %q, were %q", are, were)
+			}
+			if before != "" {
+				if info, err := os.Stat(filepath.Join(m.Root, dockerConfig)); err != nil || info.Mode().Perm() != 0o600 {
+					t.Errorf("%v, %v", info, err)
+				}
+			}
+			if _, err := Install(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+			was := want
+			want = tree(t, m)
+			fails(Uninstall)
+			check()
+			if _, err := Uninstall(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+			want = was
+			check()
+			wantNoBackup(t, m)
+		})
+	}
+}
+
+// What somebody else has changed since is not put back, and is reported.
+func TestNotUndone(t *testing.T) {
 	m := image(t)
 	write(t, m, dockerConfig, "{}\n", 0o644)
-	write(t, m, containerdConfig, "version = 2\n", 0o644)
-	write(t, m, containerdConfig+newSuffix+"/in-the-way", "", 0o644)
-	changes, err := Install(context.Background(), Options{Machine: m, Engines: []string{Docker, Containerd}})
-	if err == nil || !strings.HasPrefix(err.Error(), containerdConfig+": open: ") {
-		t.Errorf("%v", err)
+	o := Options{Machine: m, Engines: []string{Docker}, DryRun: true}
+	changes, err := Install(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(changes) != 1 || changes[0].File != dockerConfig || !changes[0].Changed() {
-		t.Errorf("changes %+v", changes)
+	if err := changes[0].apply(); err != nil {
+		t.Fatal(err)
 	}
-	if files := tree(t, m); files[containerdConfig[1:]] != "version = 2\n" || !strings.Contains(files[dockerConfig[1:]], "hybrid-runtime") {
-		t.Errorf("files %q", files)
+	write(t, m, dockerConfig, "{ }\n", 0o644)
+	stay, err := undo(changes)
+	if len(stay) != 1 || !errors.Is(err, errChanged) || !strings.HasPrefix(err.Error(), "not put back: "+dockerConfig+": ") {
+		t.Errorf("%v, %v", stay, err)
+	}
+	if text := tree(t, m)[dockerConfig[1:]]; text != "{ }\n" {
+		t.Errorf("%q", text)
 	}
 }
 

@@ -40,7 +40,8 @@ func (c *Change) apply() (err error) {
 			left = append(left, name)
 		}
 	}
-	if !c.Changed() && !c.stale && left == nil {
+	keep := c.backup != nil && !equal(c.backup, c.kept)
+	if !c.Changed() && !c.stale && !keep && left == nil {
 		return nil
 	}
 	dir := filepath.Dir(c.path)
@@ -68,15 +69,32 @@ func (c *Change) apply() (err error) {
 	if !equal(now, c.Before) || !equal(kept, c.kept) { // both decide what it becomes
 		return errChanged
 	}
-	if c.backup != nil && c.Changed() {
+	if keep {
 		if err := replace(c.path+backupSuffix, c.backup, c.path); err != nil {
 			return err
 		}
+		defer func() {
+			if err == nil {
+				return
+			}
+			switch now, again := readFile(c.path); {
+			case again != nil || !equal(now, c.Before): // it is what may be wanted
+			case kept == nil:
+				os.Remove(c.path + backupSuffix)
+			default:
+				_ = replace(c.path+backupSuffix, kept, c.path)
+			}
+		}()
 	}
 	switch {
 	case !c.Changed():
 	case c.After == nil:
 		err = os.Remove(c.path)
+	case c.undoes && c.stale && equal(kept, c.After): // needs no room, which may be why
+		if err = os.Rename(c.path+backupSuffix, c.path); err == nil {
+			err = lock.Sync()
+		}
+		return err
 	default:
 		err = replace(c.path, c.After, c.path)
 	}
@@ -87,6 +105,21 @@ func (c *Change) apply() (err error) {
 		return err
 	}
 	return lock.Sync()
+}
+
+// inverse is the change that undoes one that was applied just now.
+func (c *Change) inverse() *Change {
+	kept := c.kept
+	switch {
+	case c.stale:
+		kept = nil
+	case c.backup != nil:
+		kept = c.backup
+	}
+	return &Change{
+		Engine: c.Engine, File: c.File, Before: c.After, After: c.Before, path: c.path,
+		kept: kept, backup: c.kept, stale: kept != nil && c.kept == nil, undoes: true,
+	}
 }
 
 // equal reports whether two texts of a file are the same; nil is no file.

@@ -47,6 +47,7 @@ type Change struct {
 	kept   []byte // the backup that was found; nil: none
 	backup []byte // what to keep; nil: nothing
 	stale  bool   // a backup is there that shall go
+	undoes bool   // another change, just made
 }
 
 // Changed reports whether the file becomes another one.

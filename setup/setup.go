@@ -36,8 +36,8 @@ var ErrNoEngine = errors.New("no container engine is found here: name those that
 const tries = 5
 
 // Install tells the engines about hybrid-runtime, all or, if one of their files cannot
-// be edited, none. If one cannot be written after all (a full disk), the error comes with
-// the changes that were made before it: each file is as it was, or has its whole change.
+// be edited or written, none: then the others are put back. A change that cannot be put
+// back (somebody has changed the file again) comes with the error.
 func Install(ctx context.Context, o Options) ([]*Change, error) {
 	chosen, err := o.chosen()
 	if err != nil {
@@ -114,8 +114,11 @@ func (o *Options) apply(plan func() ([]*Change, error)) ([]*Change, error) {
 		made := changes
 		for i, c := range changes {
 			if err = c.apply(); err != nil {
-				made = changes[:i]
 				_ = removeFolders(filepath.Dir(c.path)) // that it may have made; err is what counts
+				var undone error
+				if made, undone = undo(changes[:i]); undone != nil {
+					return made, errors.Join(err, undone)
+				}
 				break
 			}
 		}
@@ -123,6 +126,24 @@ func (o *Options) apply(plan func() ([]*Change, error)) ([]*Change, error) {
 			return made, err
 		}
 	}
+}
+
+// undo puts files back, the last one first, and returns the changes that stay.
+func undo(changes []*Change) ([]*Change, error) {
+	var stay []*Change
+	var errs []error
+	for _, c := range slices.Backward(changes) {
+		err := c.inverse().apply()
+		if err == nil {
+			err = removeFolders(filepath.Dir(c.path))
+		}
+		if err != nil {
+			stay = append(stay, c)
+			errs = append(errs, fmt.Errorf("not put back: %w", err))
+		}
+	}
+	slices.Reverse(stay)
+	return stay, errors.Join(errs...)
 }
 
 // chosen are the engines that are named, or whose files are, else those that are found.
