@@ -33,8 +33,9 @@ type console struct {
 	looks     chan struct{}
 	stop      chan struct{}
 
-	writes sync.Mutex // of the log, and of last
-	last   time.Time  // when there was output last
+	writes  sync.Mutex // of the log, and of what follows
+	last    time.Time  // when there was output last
+	waiting int        // how many wait for who reads the standard output
 }
 
 func newConsole(c Config, p *remoteproc.Processor) *console {
@@ -94,10 +95,14 @@ func (c *console) look() {
 	}
 }
 
-// silence is how long there was no output.
+// silence is how long there was no output. While somebody does not read what there was
+// nobody looks for more, and it is none of the firmware's.
 func (c *console) silence() time.Duration {
 	c.writes.Lock()
 	defer c.writes.Unlock()
+	if c.waiting > 0 {
+		return 0
+	}
 	return time.Since(c.last)
 }
 
@@ -156,8 +161,18 @@ func (c *console) open() {
 
 // emit passes output of the firmware on.
 func (c *console) emit(text []byte) {
-	c.keep(Stdout, text)         // first: standard output may have nobody who reads it
+	c.keep(Stdout, text) // first: standard output may have nobody who reads it
+	c.wait(1)
 	_, _ = os.Stdout.Write(text) // an engine that went away keeps no firmware from running
+	c.wait(-1)
+}
+
+// wait notes that a write to standard output has begun, or has ended.
+func (c *console) wait(n int) {
+	c.writes.Lock()
+	defer c.writes.Unlock()
+	c.waiting += n
+	c.last = time.Now()
 }
 
 // say adds a line of the monitor itself, to standard error and the log. It waits at

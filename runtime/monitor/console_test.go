@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
 )
 
 func TestExitRecord(t *testing.T) {
@@ -38,5 +41,46 @@ func TestCrashReason(t *testing.T) {
 		if got := crashReason(line); got != want {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
+	}
+}
+
+// Who does not read the output makes no firmware silent: while a write to it waits there
+// is no silence, and it begins anew when the write is done.
+func TestSilence(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stdout := os.Stdout
+	os.Stdout = w
+	defer func() { os.Stdout = stdout }()
+
+	const silent = 50 * time.Millisecond
+	c := newConsole(Config{Dir: t.TempDir()}, &remoteproc.Processor{})
+	time.Sleep(silent)
+	if s := c.silence(); s < silent {
+		t.Errorf("without output: %v", s)
+	}
+	done := make(chan struct{})
+	go func() {
+		c.emit(make([]byte, 1<<20)) // more than a pipe takes
+		close(done)
+	}()
+	if _, err := r.Read(make([]byte, 1)); err != nil { // it writes
+		t.Fatal(err)
+	}
+	time.Sleep(silent)
+	if s := c.silence(); s != 0 {
+		t.Errorf("while nobody reads: %v", s)
+	}
+	r.Close()
+	<-done
+	if s := c.silence(); s >= silent {
+		t.Errorf("at once after it: %v", s)
+	}
+	time.Sleep(silent)
+	if s := c.silence(); s < silent {
+		t.Errorf("without output once more: %v", s)
 	}
 }
