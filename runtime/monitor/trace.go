@@ -22,8 +22,8 @@ var lostMark = []byte("\n[... output lost ...]\n")
 // is new must be told from a comparison with the copy before.
 type trace struct {
 	file *os.File
-	last []byte // the copy before
-	end  int    // where traceEnd stood in it
+	last []byte // the copy before; nil if there was none
+	end  int    // where traceEnd stood in it; without one, where the next character goes, 0 if that is not known
 	buf  []byte
 }
 
@@ -46,7 +46,10 @@ func (t *trace) next() ([]byte, error) {
 	if bytes.IndexByte(now, traceEnd) >= 0 {
 		added, t.end = markedSince(t.last, now, t.end)
 	} else {
-		added = plainSince(t.last, now)
+		added, t.end = plainSince(t.last, now, t.end)
+	}
+	if t.last == nil {
+		t.last = []byte{}
 	}
 	t.last = append(t.last[:0], now...)
 	return added, nil
@@ -114,16 +117,49 @@ func equalAfter(last, now []byte, from, to int) bool {
 
 // plainSince returns what is new in now, a buffer without a mark: text that grows
 // from the beginning, and in most vendors' consoles starts over at the beginning
-// when the buffer is full. There the new text is all that differs, from the first
-// difference after the longest stretch without one. Text that repeats itself can
-// be told no better.
-func plainSince(last, now []byte) []byte {
-	if len(now) < len(last) {
-		return now // a core that was started anew
+// when the buffer is full. at is where the text went on after last, 0 if that is not
+// known, and next where it does after now. What is new begins there, and ends with the
+// last byte that differs: bytes after it that are what they were in the lap before
+// come with the next that are not.
+func plainSince(last, now []byte, at int) (added []byte, next int) {
+	switch {
+	case len(now) < len(last):
+		return now, len(now) // a core that was started anew
+	case len(now) == len(last) && bytes.Equal(now, last):
+		return nil, at
+	case bytes.HasPrefix(now, last):
+		if last == nil { // the first look, which may be at any lap
+			return now, 0
+		}
+		return now[len(last):], len(now)
+	case at <= 0 || at > len(last):
+		return differing(last, now)
 	}
-	if bytes.HasPrefix(now, last) {
-		return now[len(last):]
+	start, first, length := at%len(now), -1, 0
+	for i := range now {
+		if at := (start + i) % len(now); at >= len(last) || last[at] != now[at] {
+			if first < 0 {
+				first = i
+			}
+			length = i + 1
+		}
 	}
+	if first > len(now)/2 {
+		return differing(last, now) // it has gone round, and is somewhere else
+	}
+	for i := range length {
+		added = append(added, now[(start+i)%len(now)])
+	}
+	if length > len(now)-len(now)/8 {
+		return added, 0 // it may have gone round
+	}
+	return added, (start+length-1)%len(now) + 1
+}
+
+// differing is plainSince where it is not known where the text went on: all that
+// differs, from the first difference after the longest stretch without one. Text that
+// repeats itself can be told no better.
+func differing(last, now []byte) (added []byte, next int) {
 	// the stretch, around the end of the ring, of bytes that are the same
 	n := len(last)
 	same := func(i int) bool { return last[i%n] == now[i%n] }
@@ -140,7 +176,7 @@ func plainSince(last, now []byte) []byte {
 	}
 	grown := now[n:] // text between the old end and a corner that was turned
 	from := longestEnd % n
-	added := make([]byte, 0, n-longest+len(grown))
+	added = make([]byte, 0, n-longest+len(grown))
 	for i := range n - longest {
 		if at := (from + i) % n; at == 0 {
 			added = append(append(added, grown...), now[0])
@@ -148,5 +184,9 @@ func plainSince(last, now []byte) []byte {
 			added = append(added, now[at])
 		}
 	}
-	return added
+	next = (from+n-longest-1)%n + 1
+	if next == n {
+		next = len(now)
+	}
+	return added, next
 }

@@ -130,6 +130,7 @@ func TestPlainTrace(t *testing.T) {
 		{"started anew", []string{"hello world", "hel"}, []string{"hello world", "hel"}},
 		{"full, starts over", []string{"abcdefgh", "XYcdefgh", "XYZWefgh"}, []string{"abcdefgh", "XY", "ZW"}},
 		{"turns the corner", []string{"abcdef", "XbcdefGH"}, []string{"abcdef", "GHX"}},
+		{"goes on where it was", []string{"", "ab1\n", "ab1\nab2\n", "ab3\nab2\n", "ab3\nab4\n"}, []string{"", "ab1\n", "ab2\n", "ab3", "\nab4"}},
 		{"around the end", []string{"abcdefgh", "XYcdefUV"}, []string{"abcdefgh", "UVXY"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,6 +148,37 @@ func TestPlainTrace(t *testing.T) {
 	}
 }
 
+// A plain ring, as Zephyr's RAM console is one, of lines that differ in a digit and, in
+// rings of whole lines, are where those of the lap before were: nothing is left out, and
+// nothing comes twice.
+func TestPlainTraceOfLikeLines(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for size := 60; size < 81; size++ {
+		buf, pos := make([]byte, size), 0
+		contents := [][]byte{{}}
+		var want strings.Builder
+		looked := 0
+		for n := range 200 {
+			line := fmt.Sprintf("tick %04d\n", n)
+			want.WriteString(line)
+			for _, c := range []byte(line) {
+				buf[pos] = c
+				pos = (pos + 1) % size
+			}
+			if random.IntN(3) == 0 || n-looked == 4 { // not a lap between two looks
+				looked = n
+				s, _, _ := strings.Cut(string(buf), "\x00")
+				contents = append(contents, []byte(s))
+			}
+		}
+		// what is the same as before is told with the next that is not
+		got := strings.Join(look(t, contents...), "")
+		if !strings.HasPrefix(want.String(), got) || len(got) < want.Len()-size {
+			t.Errorf("ring of %d: got %q", size, got)
+		}
+	}
+}
+
 // FuzzTrace looks for panics: the buffers are the firmware's.
 func FuzzTrace(f *testing.F) {
 	f.Add([]byte("abc\x03"), []byte("abcdef\x03"), 3)
@@ -157,7 +189,7 @@ func FuzzTrace(f *testing.F) {
 			if i := strings.IndexByte(string(c), traceEnd); i >= 0 {
 				_, tr.end = markedSince(tr.last, c, tr.end)
 			} else {
-				plainSince(tr.last, c)
+				_, tr.end = plainSince(tr.last, c, tr.end)
 			}
 			tr.last = append(tr.last[:0], c...)
 		}
