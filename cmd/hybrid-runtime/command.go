@@ -73,7 +73,7 @@ func (a *app) run(args []string) error {
 	a.command += " " + v.name
 	at := len(args) - len(rest) // of the verb
 	if a.foreign(v.name, rest[1:]) {
-		return a.handOver(args, at)
+		return a.handOver(args, at, nil)
 	}
 	own := newOptions()
 	v.declare(own)
@@ -101,7 +101,7 @@ func (a *app) run(args []string) error {
 	}
 	err = v.run(rest)
 	if errors.Is(err, runtime.ErrLinux) {
-		return a.handOver(args, at)
+		return a.handOver(args, at, own)
 	}
 	return err
 }

@@ -62,22 +62,57 @@ func idOf(verb string, args []string) (string, bool) {
 }
 
 // handOver becomes the runtime for Linux containers. Its arguments are ours, without
-// the options that it does not know; they stand before the verb.
-func (a *app) handOver(args []string, verb int) error {
+// the options that it does not know. own are the verb's options, by which what stands
+// behind the verb can be told apart; nil leaves that as it is.
+func (a *app) handOver(args []string, verb int, own *options) error {
 	program, err := delegate.Find(a.delegate)
 	if err != nil {
 		return fmt.Errorf("%w: %w", runtime.ErrLinux, err)
 	}
 	var theirs []string
 	for i := 0; i < verb; i++ {
-		name, _, hasValue := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
-		if strings.HasPrefix(args[i], "-") && (name == "runtime-delegate" || name == "sysroot") {
-			if !hasValue {
+		if isOption(args[i], "runtime-delegate", "sysroot") {
+			if !strings.Contains(args[i], "=") {
 				i++
 			}
 			continue
 		}
 		theirs = append(theirs, args[i])
 	}
-	return delegate.Exec(program, append(theirs, args[verb:]...))
+	rest := args[verb:]
+	if own != nil {
+		var forAll []string
+		forAll, rest = split(rest, own)
+		theirs = append(theirs, forAll...)
+	}
+	return delegate.Exec(program, append(theirs, rest...))
+}
+
+// isOption reports whether an argument is one of these options, with a value or without.
+func isOption(arg string, names ...string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return strings.HasPrefix(arg, "-") && slices.Contains(names, name)
+}
+
+// split takes the options of all verbs out of a verb and its arguments, as ours may stand
+// there and those of other runtimes may not, and leaves out those that are only ours.
+func split(args []string, own *options) (forAll, rest []string) {
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--" {
+			return forAll, append(rest, args[i:]...)
+		}
+		words := args[i : i+1]
+		if own.takesNext(args[i]) && i+1 < len(args) {
+			words = args[i : i+2]
+			i++
+		}
+		switch {
+		case isOption(words[0], "runtime-delegate", "sysroot"):
+		case isOption(words[0], "log", "log-format", "root", "systemd-cgroup", "debug", "criu", "rootless"):
+			forAll = append(forAll, words...)
+		default:
+			rest = append(rest, words...)
+		}
+	}
+	return forAll, rest
 }

@@ -67,6 +67,9 @@ func TestHandOver(t *testing.T) {
 		options + " delete --force linux":                                       "--root " + root + " delete --force linux env",
 		options + " create --bundle " + bundle + " --no-pivot --pid-file p new": "--root " + root + " create --bundle " + bundle + " --no-pivot --pid-file p new env",
 		options + " run -d --bundle " + bundle + " new":                         "--root " + root + " run -d --bundle " + bundle + " new env",
+		// ours may stand behind the verb, theirs may not
+		"create --bundle " + bundle + " " + options + " --systemd-cgroup --pid-file --root new": "--root " + root + " --systemd-cgroup create --bundle " + bundle + " --pid-file --root new env",
+		"run --log=x --runtime-delegate=" + runc + " -b " + bundle + " -- new":                  "--log=x run -b " + bundle + " -- new env",
 	} {
 		if got, code := run(line); got != want || code != 7 {
 			t.Errorf("%q: exit code %d\n%s\nwant\n%s", line, code, got, want)

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"io"
+	"strings"
 )
 
 // options are the options of a verb, with what help says of them.
@@ -86,6 +87,19 @@ func (o *options) given(names ...string) bool {
 		}
 	})
 	return found
+}
+
+// takesNext reports whether an argument is an option whose value is the next one.
+func (o *options) takesNext(arg string) bool {
+	if !strings.HasPrefix(arg, "-") || strings.Contains(arg, "=") {
+		return false
+	}
+	f := o.set.Lookup(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"))
+	if f == nil {
+		return false
+	}
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return !ok || !b.IsBoolFlag()
 }
 
 // parse parses up to the first argument, and returns what is left.
