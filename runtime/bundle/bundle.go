@@ -162,6 +162,12 @@ func FromBundle(dir string, here Host) (*Firmware, error) {
 	if spec.Root == nil || spec.Root.Path == "" {
 		return nil, fmt.Errorf("bundle %s: config.json has no root.path", dir)
 	}
+	if !path.IsAbs(spec.Process.Cwd) {
+		return nil, fmt.Errorf("bundle %s: process.cwd %.64q of config.json is not an absolute path", dir, spec.Process.Cwd)
+	}
+	if _, found := spec.Annotations[""]; found {
+		return nil, fmt.Errorf("bundle %s: an annotation of config.json has no key", dir)
+	}
 	root := spec.Root.Path
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(dir, root)

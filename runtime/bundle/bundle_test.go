@@ -239,6 +239,9 @@ func TestFromBundle(t *testing.T) {
 		"no args":            {map[string]string{"config.json": `{"ociVersion": "1.3.0", "process": {"args": []}, "root": {"path": "rootfs"}}`}, "process.args of config.json is empty"},
 		"empty arg":          {map[string]string{"config.json": args("")}, "process.args of config.json is empty"},
 		"no root.path":       {map[string]string{"config.json": `{"ociVersion": "1.3.0", "process": {"args": ["a"]}}`}, "config.json has no root.path"},
+		"no cwd":             {map[string]string{"config.json": strings.Replace(config, `"cwd": "/"`, `"cwd": ""`, 1), "rootfs/fw.elf": elf}, `process.cwd "" of config.json is not an absolute path`},
+		"cwd not absolute":   {map[string]string{"config.json": strings.Replace(config, `"cwd": "/"`, `"cwd": "opt"`, 1), "rootfs/opt/fw.elf": elf}, `process.cwd "opt" of config.json is not an absolute path`},
+		"annotation, no key": {map[string]string{"config.json": `{"annotations": {"": "x"}, ` + config[1:], "rootfs/fw.elf": elf}, "an annotation of config.json has no key"},
 		"no version":         {map[string]string{"config.json": "{}"}, "config.json has no ociVersion"},
 		"a future version":   {map[string]string{"config.json": strings.Replace(config, "1.0.2", "2.0.0", 1)}, "ociVersion 2.0.0 of config.json is not supported: want 1.x"},
 		"not a version":      {map[string]string{"config.json": strings.Replace(config, "1.0.2", "one", 1)}, `ociVersion "one" of config.json is not a version`},
@@ -259,7 +262,7 @@ func TestFromBundle(t *testing.T) {
 func TestBundleTarget(t *testing.T) {
 	dir := write(t, t.TempDir(), map[string]string{
 		"rootfs/fw.elf": string(elfFile),
-		"config.json": `{"ociVersion": "1.2.0", "process": {"args": ["fw.elf"], "env": ["HYBRID_BOARD=b", "HYBRID_MCU=m", "PATH=/bin"]},
+		"config.json": `{"ociVersion": "1.2.0", "process": {"args": ["fw.elf"], "cwd": "/", "env": ["HYBRID_BOARD=b", "HYBRID_MCU=m", "PATH=/bin"]},
 			"root": {"path": "rootfs"}, "annotations": {"board": "a", "remoteproc.name": "remoteproc1", "other": "kept"}}`,
 	})
 	fw, err := FromBundle(dir, nil)

@@ -12,7 +12,7 @@ import (
 // A device is not opened: reading some has effects. Making one takes root.
 func TestDevice(t *testing.T) {
 	dir := write(t, t.TempDir(), map[string]string{
-		"config.json": `{"ociVersion": "1.0.2", "process": {"args": ["fw.elf"]}, "root": {"path": "rootfs"}}`,
+		"config.json": `{"ociVersion": "1.0.2", "process": {"args": ["fw.elf"], "cwd": "/"}, "root": {"path": "rootfs"}}`,
 		"rootfs/":     "",
 	})
 	for name, mode := range map[string]uint32{"fw.elf": unix.S_IFCHR, "disk": unix.S_IFBLK} {
