@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hybrid-containers/hybrid/runtime/cgroup"
+	"github.com/hybrid-containers/hybrid/runtime/delegate"
 	"github.com/hybrid-containers/hybrid/runtime/monitor"
 	"github.com/hybrid-containers/hybrid/runtime/process"
 	"github.com/hybrid-containers/hybrid/runtime/remoteproc"
@@ -100,6 +101,9 @@ func (r *Runtime) read(id string) (*container, error) {
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("container %s: %w (run hybrid-runtime as root)", id, err)
+	}
+	if errors.Is(err, fs.ErrNotExist) && delegate.Has(c.dir) {
+		return nil, fmt.Errorf("container %s is another runtime's, as runc or crun: ask the engine that runs it", id)
 	}
 	if err == nil {
 		err = json.Unmarshal(b, &c.record)

@@ -210,6 +210,25 @@ func TestMonitorUnseen(t *testing.T) {
 	}
 }
 
+// A container that was handed over is not damaged, and nobody is told to delete it.
+func TestHandedOver(t *testing.T) {
+	for _, file := range []string{"state.json", "status"} {
+		r := newRuntime(t)
+		if err := os.MkdirAll(r.dir("linux"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(r.dir("linux"), file), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, ierr := r.Inspect("linux")
+		for verb, err := range map[string]error{"inspect": ierr, "logs": r.Logs(t.Context(), "linux", LogOptions{}, nil, nil)} {
+			if want := "container linux is another runtime's, as runc or crun: ask the engine that runs it"; err == nil || err.Error() != want {
+				t.Errorf("%s: %v, want %s", verb, err, want)
+			}
+		}
+	}
+}
+
 // What may not be read is not damaged.
 func TestNotAllowed(t *testing.T) {
 	r := newRuntime(t)
