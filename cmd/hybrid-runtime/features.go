@@ -32,8 +32,9 @@ func (a *app) features() *verb {
 					IntelRdt:     &features.IntelRdt{Enabled: &no},
 					Cgroup:       &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &no},
 				},
-				// what chooses a core may not come from whoever wrote an image
-				PotentiallyUnsafeConfigAnnotations: []string{image.KeyProcessor},
+				// what chooses a core, takes one over from the boot loader or keeps its memory may
+				// not come from whoever wrote an image; board and mcu can only refuse one
+				PotentiallyUnsafeConfigAnnotations: []string{image.KeyProcessor, "hybrid."},
 			})
 		},
 	}

@@ -167,6 +167,13 @@ func TestFeatures(t *testing.T) {
 	if len(f.Hooks) != 6 || f.Linux == nil || !slices.Contains(f.Linux.Namespaces, "network") || slices.Contains(f.Linux.Namespaces, "user") {
 		t.Errorf("hooks %q, %+v", f.Hooks, f.Linux)
 	}
+	for _, key := range []string{image.KeyProcessor, runtime.KeyAttach, runtime.KeyOnStop, runtime.KeyCoredump, runtime.KeyHeartbeat, runtime.KeyConsole} {
+		if !slices.ContainsFunc(f.PotentiallyUnsafeConfigAnnotations, func(unsafe string) bool {
+			return key == unsafe || strings.HasSuffix(unsafe, ".") && strings.HasPrefix(key, unsafe)
+		}) {
+			t.Errorf("annotation %s may be an image's: %q", key, f.PotentiallyUnsafeConfigAnnotations)
+		}
+	}
 }
 
 // Spellings of runc, and of engines that think they call it.
