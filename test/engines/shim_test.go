@@ -149,6 +149,47 @@ func TestShimKilled(t *testing.T) {
 	})
 }
 
+// With the shim of a pod all of its containers end, whoever runs them.
+func TestShimOfPodKilled(t *testing.T) {
+	shims(t, func(t *testing.T, s *stage) {
+		s.flags = append(s.flags, "--annotation", "io.kubernetes.cri.sandbox-id="+idPrefix+"pod")
+		s.up(t)
+		linux := s.id + "-linux"
+		t.Cleanup(func() { s.forget(linux) })
+		if r := s.run(linux, imageLinux, options{}); r.code != 0 {
+			t.Fatalf("run: %+v", r)
+		}
+		pids := map[string]string{} // of the containers
+		for _, id := range []string{s.id, linux} {
+			if f := s.task(t, id); f != nil {
+				pids[id] = f[1]
+			}
+		}
+		if len(pids) != 2 {
+			t.Fatalf("tasks %q", pids)
+		}
+		if err := unix.Kill(wantShims(t, s.dir, 1)[0], unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		fixture.Eventually(t, func() error {
+			for id, pid := range pids {
+				if line, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && len(line) > 0 {
+					return fmt.Errorf("process %s of %s lives: %q", pid, id, line)
+				}
+				if f := s.task(t, id); f != nil && f[2] == "RUNNING" {
+					return fmt.Errorf("containerd has a task %q", f)
+				}
+			}
+			return nil
+		})
+		s.d.WantIdle(t)
+		s.forget(s.id)
+		s.forget(linux)
+		s.up(t)
+		s.removeForce(t, s.id)
+	})
+}
+
 // events are those of containerd from now on.
 func (s *stage) events(t *testing.T) func() string {
 	t.Helper()
