@@ -58,7 +58,8 @@ func TestRunFails(t *testing.T) {
 	sh := func(script string) specs.Hook {
 		return specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/usr/bin:/bin"}}
 	}
-	timeout := sh("echo waiting; sleep 60 & sleep 60")
+	child := filepath.Join(t.TempDir(), "child")
+	timeout := sh("echo waiting; sleep 60 & echo $! >" + child + "; sleep 60")
 	timeout.Timeout = seconds(1)
 	for name, c := range map[string]struct {
 		hook specs.Hook
@@ -80,6 +81,21 @@ func TestRunFails(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+	// what it had started was killed with it
+	pid, err := os.ReadFile(child)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		line, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/cmdline")
+		if err != nil || len(line) == 0 { // gone, or nobody has waited for it yet
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("process %s goes on: %q", pid, line)
+			break
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
