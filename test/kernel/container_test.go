@@ -446,6 +446,30 @@ func TestNobodyReads(t *testing.T) {
 	}
 }
 
+// What firmware says last is output, though the processor is stopped at once, which takes
+// its trace buffers away.
+func TestLastWords(t *testing.T) {
+	d := newDesk(t)
+	for name, end := range map[string]func(){
+		"stopped": func() { d.must("kill", "web") },
+		"killed":  func() { d.must("kill", "web", "KILL") },
+		"crashed": func() { d.cores[0].Crash(1) },
+	} {
+		pid := d.run("web")
+		d.eventually("the greeting", func() bool { return strings.Contains(d.must("logs", "web"), greeting) })
+		time.Sleep(700 * time.Millisecond) // until the buffers are looked at seldom
+		if err := d.cores[0].Trace("last words\n"); err != nil {
+			t.Fatal(err)
+		}
+		end()
+		d.end(pid)
+		if log := d.must("logs", "web"); !strings.HasSuffix(log, "\nlast words\n") {
+			t.Errorf("%s: log %q", name, log)
+		}
+		d.must("delete", "web")
+	}
+}
+
 // The log of a container is bounded, and holds the latest.
 func TestLogIsBounded(t *testing.T) {
 	d := newDesk(t)
