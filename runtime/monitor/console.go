@@ -32,6 +32,7 @@ type console struct {
 	flushes   chan chan struct{}
 	looks     chan struct{}
 	stop      chan struct{}
+	unread    bool // nobody reads standard error
 
 	writes  sync.Mutex // of the log, and of what follows
 	last    time.Time  // when there was output last
@@ -176,10 +177,14 @@ func (c *console) wait(n int) {
 }
 
 // say adds a line of the monitor itself, to standard error and the log. It waits at
-// most maxWait for who reads it.
+// most maxWait for who reads it, and then no more: the core that crashed is stopped
+// only after what there is to say of it.
 func (c *console) say(line string) {
 	text := []byte("hybrid: " + line + "\n")
 	c.keep(Stderr, text)
+	if c.unread {
+		return
+	}
 	done := make(chan struct{})
 	go func() {
 		_, _ = os.Stderr.Write(text)
@@ -188,6 +193,7 @@ func (c *console) say(line string) {
 	select {
 	case <-done:
 	case <-time.After(maxWait):
+		c.unread = true
 	}
 }
 
