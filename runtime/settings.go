@@ -113,6 +113,9 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 	default:
 		return s, refuse(from, onStop, OnStopDetach+" or "+OnStopStop)
 	}
+	if onStop == OnStopStop && ofImage(from, fw) {
+		return s, fmt.Errorf("%s: an image may not stop a core that a boot loader started: give the annotation %s, or --on-stop stop", from, KeyOnStop)
+	}
 	if attach {
 		s.attach = &claim.Attach{Detach: onStop != OnStopStop}
 	}
@@ -145,4 +148,11 @@ func (r *Runtime) settings(o CreateOptions, fw *bundle.Firmware) (s settings, er
 	}
 	s.resource, _ = get("", claim.KeyResource)
 	return s, nil
+}
+
+// ofImage reports whether an image may have said what is from there: the environment of
+// a bundle is the image's and its user's, and nobody can tell which is whose. Without a
+// bundle the annotations are the image's, too.
+func ofImage(from string, fw *bundle.Firmware) bool {
+	return strings.HasPrefix(from, "environment ") || (fw.Spec == nil && strings.HasPrefix(from, "annotation "))
 }

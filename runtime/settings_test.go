@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/hybrid-containers/hybrid/runtime/bundle"
 	"github.com/hybrid-containers/hybrid/runtime/claim"
 )
@@ -16,6 +18,7 @@ func TestSettings(t *testing.T) {
 		o           CreateOptions
 		annotations m
 		env         []string
+		image       bool // without a bundle
 		want        settings
 		attach      *claim.Attach
 		err         string
@@ -37,9 +40,16 @@ func TestSettings(t *testing.T) {
 		"all":                            {o: CreateOptions{Console: "all"}, annotations: m{KeyConsole: "trace"}},
 		"another console":                {annotations: m{KeyConsole: "tty"}, err: `annotation hybrid.console: "tty": want all or trace`},
 		"burn":                           {env: []string{"HYBRID_ON_STOP=burn"}, err: `environment variable HYBRID_ON_STOP: "burn": want detach or stop`},
+		"stop: environment":              {env: []string{"HYBRID_ATTACH=true", "HYBRID_ON_STOP=stop"}, err: "environment variable HYBRID_ON_STOP: an image may not stop a core that a boot loader started: give the annotation hybrid.on-stop, or --on-stop stop"},
+		"stop: an image's annotation":    {image: true, annotations: m{KeyAttach: "true", KeyOnStop: "stop"}, err: "annotation hybrid.on-stop: an image may not stop a core"},
+		"stop: option before image":      {image: true, o: CreateOptions{Attach: true, OnStop: "stop"}, annotations: m{KeyOnStop: "detach"}, attach: &claim.Attach{}},
 		"another key is somebody else's": {annotations: m{"hybrid.else": "x"}, env: []string{"HYBRID_ELSE=x", "HYBRID_HEARTBEATS=x"}},
 	} {
-		got, err := r.settings(c.o, &bundle.Firmware{Annotations: c.annotations, Env: c.env})
+		fw := &bundle.Firmware{Annotations: c.annotations, Env: c.env, Spec: &specs.Spec{}}
+		if c.image {
+			fw.Spec = nil
+		}
+		got, err := r.settings(c.o, fw)
 		if c.err != "" {
 			if err == nil || !strings.HasPrefix(err.Error(), c.err) {
 				t.Errorf("%s: %v, want %s", name, err, c.err)
