@@ -53,7 +53,11 @@ func (r *Runtime) Delete(id string, force bool) error {
 	if err == nil {
 		err = r.reclaim(c)
 	}
-	if err == nil && !force {
+	switch {
+	case err != nil:
+	case force:
+		err = cgroup.Kill(c.Cgroup) // who else entered it
+	default:
 		err = cgroup.Remove(c.Cgroup, cgroupTimeout)
 	}
 	if unseen := (*unseenError)(nil); err != nil && (!force || errors.As(err, &unseen)) {

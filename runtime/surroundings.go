@@ -56,6 +56,14 @@ func (s *surroundings) read(spec *specs.Spec, systemd bool) (err error) {
 		if s.cgroup, err = cgroup.Find(spec.Linux.CgroupsPath, systemd); err != nil {
 			return err
 		}
+		// what is in it ends with the container
+		pids, err := cgroup.Processes(s.folders())
+		if err != nil {
+			return err
+		}
+		if len(pids) > 0 {
+			return fmt.Errorf("linux.cgroupsPath %s: process %d is in that cgroup already", spec.Linux.CgroupsPath, pids[0])
+		}
 	}
 	namespaces, err := namespace.Open(spec.Linux.Namespaces)
 	if err == nil {

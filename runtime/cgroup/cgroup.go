@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -150,6 +151,49 @@ func write(dir, name, text string) error {
 	}
 	defer f.Close()
 	_, err = f.WriteString(text)
+	return err
+}
+
+// Processes are those in the folders of a cgroup and in what is below them. What is
+// not there has none.
+func Processes(folders []string) ([]int, error) {
+	var pids []int
+	for _, name := range folders {
+		err := filepath.WalkDir(name, func(at string, e fs.DirEntry, err error) error {
+			if err != nil || !e.IsDir() {
+				return ignoreGone(err)
+			}
+			b, err := os.ReadFile(filepath.Join(at, "cgroup.procs"))
+			for field := range strings.FieldsSeq(string(b)) {
+				if pid, err := strconv.Atoi(field); err == nil && !slices.Contains(pids, pid) {
+					pids = append(pids, pid)
+				}
+			}
+			return ignoreGone(err)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return pids, nil
+}
+
+// ignoreGone ignores that a cgroup is removed while it is read.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// Kill kills the processes in the folders of a cgroup. Remove waits for their end.
+func Kill(folders []string) error {
+	pids, err := Processes(folders)
+	for _, pid := range pids {
+		if kerr := unix.Kill(pid, unix.SIGKILL); kerr != nil && !errors.Is(kerr, unix.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("kill process %d in the cgroup: %w", pid, kerr))
+		}
+	}
 	return err
 }
 

@@ -138,14 +138,8 @@ func TestCgroup(t *testing.T) {
 		bundle := d.bundleWith(`"linux": {"cgroupsPath": "` + path + `"}`)
 		d.must("create", "--bundle", bundle, "web")
 		pid := d.state("web").PID
-		sleep := exec.Command("sleep", "60")
-		if err := sleep.Start(); err != nil {
-			t.Fatal(err)
-		}
 		dir := cgroups(t, path)[0]
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(sleep.Process.Pid)), 0); err != nil {
-			t.Fatal(err)
-		}
+		sleep := sleepIn(t, dir)
 		d.must("kill", "web")
 		d.end(pid)
 		d.refused("remove the cgroup: rmdir "+dir+": device or resource busy", "delete", "web")
@@ -158,6 +152,53 @@ func TestCgroup(t *testing.T) {
 			t.Errorf("left %q", left)
 		}
 	})
+	t.Run("by force", func(t *testing.T) {
+		d := *d
+		d.T = t
+		bundle := d.bundleWith(`"linux": {"cgroupsPath": "` + path + `"}`)
+		d.must("create", "--bundle", bundle, "web")
+		below := filepath.Join(cgroups(t, path)[0], "below")
+		if err := os.Mkdir(below, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		sleep := sleepIn(t, below)
+		ended := make(chan error, 1)
+		go func() { ended <- sleep.Wait() }()
+		d.must("delete", "--force", "web")
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("the process in the cgroup ended with %v", err)
+		}
+		if left := cgroups(t, path); len(left) > 0 {
+			t.Errorf("left %q", left)
+		}
+	})
+	t.Run("somebody else's", func(t *testing.T) {
+		d := *d
+		d.T = t
+		bundle := d.bundleWith(`"linux": {"cgroupsPath": "` + path + `"}`)
+		d.must("create", "--bundle", bundle, "web")
+		pid := d.state("web").PID
+		d.refused(fmt.Sprintf("linux.cgroupsPath %s: process %d is in that cgroup already", path, pid), "create", "--bundle", bundle, "other")
+		if now := d.state("web"); now.Status != "created" || now.PID != pid {
+			t.Errorf("%+v", now)
+		}
+		d.must("delete", "--force", "web")
+		d.clean()
+	})
+}
+
+// sleepIn is a process that sleeps in a cgroup.
+func sleepIn(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	sleep := exec.Command("sleep", "60")
+	if err := sleep.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sleep.Process.Kill() })
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(sleep.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	return sleep
 }
 
 func namespaceOf(t *testing.T, pid int, kind string) string {
