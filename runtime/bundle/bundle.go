@@ -156,7 +156,7 @@ func FromBundle(dir string, here Host) (*Firmware, error) {
 	if err := checkVersion(spec.Version); err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", dir, err)
 	}
-	if spec.Process == nil || len(spec.Process.Args) == 0 || spec.Process.Args[0] == "" {
+	if spec.Process == nil || len(spec.Process.Args) == 0 || args(spec.Process)[0] == "" {
 		return nil, fmt.Errorf("bundle %s: process.args of config.json is empty, so nothing says which file is the firmware", dir)
 	}
 	if spec.Root == nil || spec.Root.Path == "" {
@@ -193,7 +193,7 @@ func FromBundle(dir string, here Host) (*Firmware, error) {
 // programOf is what a bundle runs. Whether a single program fits is asked later,
 // with the processor that is free.
 func programOf(spec *specs.Spec, here Host) (image.Program, error) {
-	name := spec.Process.Args[0]
+	name := args(spec.Process)[0]
 	if len(name) > unix.PathMax {
 		return image.Program{}, fmt.Errorf("process.args of config.json starts with a path of more than %d bytes", unix.PathMax)
 	}

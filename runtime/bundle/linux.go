@@ -46,7 +46,7 @@ func isLinux(dir string, spec *specs.Spec) bool {
 	if target.Board != "" || target.MCU != "" {
 		return false
 	}
-	name := spec.Process.Args[0]
+	name := args(spec.Process)[0]
 	if programs, err := image.ProgramsOfEnv(spec.Process.Env, target, name); err != nil || len(programs) != 1 {
 		return false // packed
 	}

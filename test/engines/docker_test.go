@@ -4,6 +4,7 @@ package engines
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,29 @@ func TestDockerLiveRestore(t *testing.T) {
 		})
 		q.d.Crash()
 		q.ends(t, 139)
+		q.remove(t, q.id)
+	})
+}
+
+// Firmware runs where Docker puts an init program before every container's own.
+func TestDockerInit(t *testing.T) {
+	config := map[string]any{"init": true, "init-path": "/bin/true"} // which is for Linux containers
+	dockers(t, everyDocker, config, func(t *testing.T, q *quay) {
+		q.up(t)
+		var with []string // bundles with it
+		err := filepath.WalkDir(q.dir, func(name string, _ fs.DirEntry, err error) error {
+			if filepath.Base(name) == "config.json" && err == nil {
+				if b, err := os.ReadFile(name); err == nil && strings.Contains(string(b), `"/sbin/docker-init"`) {
+					with = append(with, name)
+				}
+			}
+			return nil
+		})
+		if err != nil || len(with) != 1 {
+			t.Errorf("bundles with an init: %q, %v", with, err)
+		}
+		q.stop(t, q.id)
+		q.ends(t, 0)
 		q.remove(t, q.id)
 	})
 }
