@@ -41,7 +41,8 @@ func (m *monitor) saveDump() {
 	m.console.say("no core dump: the kernel has made none (CONFIG_DEV_COREDUMP)")
 }
 
-// keepDump copies a dump to the folder, where it is visible once it is whole.
+// keepDump copies a dump to the folder, where it is visible once it is whole and on
+// the disk. Before its name is there too the kernel does not forget it.
 func (m *monitor) keepDump(d remoteproc.Dump) (name string, size int64, err error) {
 	if err := os.MkdirAll(m.config.Coredump, 0o700); err != nil {
 		return "", 0, err
@@ -55,6 +56,9 @@ func (m *monitor) keepDump(d remoteproc.Dump) (name string, size int64, err erro
 		return "", 0, err
 	}
 	size, err = d.CopyTo(f)
+	if err == nil {
+		err = f.Sync()
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -65,8 +69,20 @@ func (m *monitor) keepDump(d remoteproc.Dump) (name string, size int64, err erro
 		os.Remove(f.Name())
 		return "", 0, err
 	}
-	_ = d.Free() // it goes by itself after a while
+	if syncFolder(m.config.Coredump) == nil {
+		_ = d.Free() // it goes by itself after a while
+	}
 	return name, size, nil
+}
+
+// syncFolder makes a name in a folder survive a loss of power.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // pruneDumps removes the oldest dumps of the folder, so that keep are left. Their

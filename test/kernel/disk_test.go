@@ -60,15 +60,19 @@ func TestPrivate(t *testing.T) {
 // What must survive the power is on the disk before it gets its name.
 func TestSynced(t *testing.T) {
 	d := newDesk(t)
-	out := filepath.Join(t.TempDir(), "trace")
+	out, dumps := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "dumps")
 	cmd := exec.Command("strace", "-f", "-y", "-qq", "-s", "4096", "-e", "trace=fsync,rename,renameat,renameat2", "-o", out,
-		"../../bin/hybrid-runtime", "create", "--firmware", d.fw, "web")
+		"../../bin/hybrid-runtime", "create", "--firmware", d.fw, "--coredump", dumps, "web")
 	cmd.Env = d.w.env
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	d.eventually("the container", func() bool { return strings.Contains(d.must("list", "-q"), "web") })
-	d.must("delete", "--force", "web") // strace ends with the monitor
+	pid := d.state("web").PID
+	d.must("start", "web")
+	d.cores[0].Crash(1)
+	d.end(pid)
+	d.must("delete", "web") // strace ends with the monitor
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +80,14 @@ func TestSynced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, suffix := range []string{"/container.json.new", ".elf.new"} {
-		synced, renamed := strings.Index(string(b), suffix+">) = 0"), strings.Index(string(b), suffix+`", `)
+	// calls of several threads are told in two lines: only how they begin is looked for
+	for _, suffix := range []string{"/container.json.new", ".elf.new", ".core.new"} {
+		synced, renamed := strings.Index(string(b), suffix+">"), strings.Index(string(b), suffix+`", `)
 		if synced < 0 || renamed < synced {
 			t.Errorf("%s is not synced before it is renamed:\n%s", suffix, b)
 		}
+	}
+	if named, synced := strings.Index(string(b), ".core\""), strings.LastIndex(string(b), dumps+">"); named < 0 || synced < named {
+		t.Errorf("the folder is not synced after a dump has its name:\n%s", b)
 	}
 }
