@@ -1,0 +1,44 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hybrid-containers/hybrid/sim/sysfs"
+)
+
+// A dump is kept, and the kernel left as it was: the attribute, and nothing that holds
+// memory for five minutes.
+func TestDump(t *testing.T) {
+	d := newDesk(t)
+	dumps := filepath.Join(t.TempDir(), "dumps")
+	mode := func() string { t.Helper(); return d.attribute(0, "coredump") }
+	before := mode()
+	d.must("create", "--firmware", d.fw, "--coredump", dumps, "web")
+	if got := mode(); got != "enabled" || before == got {
+		t.Errorf("coredump is %q, and was %q", got, before)
+	}
+	pid := d.state("web").PID
+	d.must("start", "web")
+	d.cores[0].Crash(sysfs.Watchdog)
+	d.end(pid)
+	if got := mode(); got != before {
+		t.Errorf("coredump is %q, and was %q", got, before)
+	}
+	kept, err := filepath.Glob(filepath.Join(dumps, "*"))
+	if err != nil || len(kept) != 1 || !strings.HasSuffix(kept[0], "-web.core") {
+		t.Fatalf("%q, %v: %s", kept, err, d.must("logs", "web"))
+	}
+	if b, err := os.ReadFile(kept[0]); err != nil || !strings.HasPrefix(string(b), "\x7fELF") || !strings.Contains(string(b), "code") {
+		t.Errorf("a dump of %d bytes, %v", len(b), err)
+	}
+	left, err := filepath.Glob(filepath.Join(d.w.dir, "sys/class/devcoredump/devcd*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("the kernel keeps %q, %v", left, err)
+	}
+	d.must("delete", "web")
+}
