@@ -37,7 +37,7 @@ func (a *app) verbs() []*verb {
 		a.setup("uninstall", "Take back what install did"), a.setup("doctor", "Look for what this board lacks"), a.help(),
 	}
 	for _, u := range unsupported {
-		verbs = append(verbs, refuse(u.name, u.why))
+		verbs = append(verbs, refuse(u.name, u.why, u.bools))
 	}
 	return verbs
 }
@@ -71,13 +71,16 @@ func (a *app) run(args []string) error {
 		return usagef("unrecognized command %q", rest[0])
 	}
 	a.command += " " + v.name
-	at := len(args) - len(rest) // of the verb
-	if a.foreign(v.name, rest[1:]) {
-		return a.handOver(args, at, nil)
-	}
 	own := newOptions()
 	v.declare(own)
 	a.options(own)
+	ahead, behind := split(args[:len(args)-len(rest)], global, false), split(rest[1:], own, v.plain)
+	handOver := func() error {
+		return a.handOver(slices.Concat(ahead.forAll, behind.forAll, []string{v.name}, behind.rest))
+	}
+	if a.foreign(v.name, behind, own) {
+		return handOver()
+	}
 	switch {
 	case v.raw:
 		return v.run(rest[1:])
@@ -101,7 +104,7 @@ func (a *app) run(args []string) error {
 	}
 	err = v.run(rest)
 	if errors.Is(err, runtime.ErrLinux) {
-		return a.handOver(args, at, own)
+		return handOver()
 	}
 	return err
 }

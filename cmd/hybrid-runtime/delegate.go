@@ -9,83 +9,31 @@ import (
 	"github.com/hybrid-containers/hybrid/runtime/delegate"
 )
 
-// foreign reports whether a verb is about a container of another runtime.
-func (a *app) foreign(verb string, args []string) bool {
+// foreign reports whether a verb is about a container of another runtime. Options behind
+// the verb may say where that is: what is wrong with them is said later.
+func (a *app) foreign(verb string, w words, own *options) bool {
 	switch verb {
 	case "start", "state", "kill", "delete", "ps", "events", "exec", "pause", "resume", "update", "checkpoint":
 	default:
 		return false // by the bundle, or ours alone
 	}
-	id, ok := idOf(verb, args)
-	if !ok || id == "" || id == "." || id == ".." || strings.Contains(id, "/") {
+	_, _ = own.parse(slices.Concat(w.ours, w.forAll))
+	if w.id == "" || w.id == "." || w.id == ".." || strings.Contains(w.id, "/") {
 		return false
 	}
-	if r, err := a.runtime(); err != nil || r.Owns(id) {
+	if r, err := a.runtime(); err != nil || r.Owns(w.id) {
 		return false
 	}
-	return delegate.Owns(a.root, id)
+	return delegate.Owns(a.root, w.id)
 }
 
-// idOf is the first argument of a verb of runc: options of its own, and their values,
-// are skipped.
-func idOf(verb string, args []string) (string, bool) {
-	var plain []string // options without a value
-	switch verb {
-	case "kill":
-		plain = []string{"all", "a"}
-	case "delete":
-		plain = []string{"force", "f"}
-	case "events":
-		plain = []string{"stats"}
-	case "exec":
-		plain = []string{"tty", "t", "detach", "d", "no-new-privs", "ignore-paused"}
-	case "checkpoint":
-		plain = []string{"leave-running", "tcp-established", "ext-unix-sk", "shell-job", "lazy-pages", "file-locks", "pre-dump", "auto-dedup"}
-	}
-	for i := 0; i < len(args); i++ {
-		option, isOption := strings.CutPrefix(args[i], "-")
-		switch {
-		case args[i] == "--":
-			if i+1 < len(args) {
-				return args[i+1], true
-			}
-			return "", false
-		case !isOption:
-			return args[i], true
-		}
-		option = strings.TrimPrefix(option, "-")
-		if !strings.Contains(option, "=") && !slices.Contains(plain, option) && verb != "start" && verb != "state" {
-			i++
-		}
-	}
-	return "", false
-}
-
-// handOver becomes the runtime for Linux containers. Its arguments are ours, without
-// the options that it does not know. own are the verb's options, by which what stands
-// behind the verb can be told apart; nil leaves that as it is.
-func (a *app) handOver(args []string, verb int, own *options) error {
+// handOver becomes the runtime for Linux containers.
+func (a *app) handOver(args []string) error {
 	program, err := delegate.Find(a.delegate)
 	if err != nil {
 		return fmt.Errorf("%w: %w", runtime.ErrLinux, err)
 	}
-	var theirs []string
-	for i := 0; i < verb; i++ {
-		if isOption(args[i], "runtime-delegate", "sysroot") {
-			if !strings.Contains(args[i], "=") {
-				i++
-			}
-			continue
-		}
-		theirs = append(theirs, args[i])
-	}
-	rest := args[verb:]
-	if own != nil {
-		var forAll []string
-		forAll, rest = split(rest, own)
-		theirs = append(theirs, forAll...)
-	}
-	return delegate.Exec(program, append(theirs, rest...))
+	return delegate.Exec(program, args)
 }
 
 // isOption reports whether an argument is one of these options, with a value or without.
@@ -94,25 +42,40 @@ func isOption(arg string, names ...string) bool {
 	return strings.HasPrefix(arg, "-") && slices.Contains(names, name)
 }
 
-// split takes the options of all verbs out of a verb and its arguments, as ours may stand
-// there and those of other runtimes may not, and leaves out those that are only ours.
-func split(args []string, own *options) (forAll, rest []string) {
+// words are those of a command line, by whom they are for.
+type words struct {
+	ours   []string // options that only we have
+	forAll []string // options of all verbs: ours may stand behind one, those of other runtimes may not
+	rest   []string // the verb's own
+	id     string   // the first that is no option
+}
+
+// split tells the words apart; if plain, options end at the first that is none.
+func split(args []string, own *options, plain bool) (w words) {
 	for i := 0; i < len(args); i++ {
-		if args[i] == "--" {
-			return forAll, append(rest, args[i:]...)
+		isArgument := !strings.HasPrefix(args[i], "-")
+		if isArgument && w.id == "" {
+			w.id = args[i]
 		}
-		words := args[i : i+1]
-		if own.takesNext(args[i]) && i+1 < len(args) {
-			words = args[i : i+2]
-			i++
+		if args[i] == "--" && w.id == "" && i+1 < len(args) {
+			w.id = args[i+1]
 		}
+		if args[i] == "--" || isArgument && plain {
+			w.rest = append(w.rest, args[i:]...)
+			break
+		}
+		to, next := &w.rest, i+1
 		switch {
-		case isOption(words[0], "runtime-delegate", "sysroot"):
-		case isOption(words[0], "log", "log-format", "root", "systemd-cgroup", "debug", "criu", "rootless"):
-			forAll = append(forAll, words...)
-		default:
-			rest = append(rest, words...)
+		case isOption(args[i], "runtime-delegate", "sysroot"):
+			to = &w.ours
+		case isOption(args[i], "log", "log-format", "root", "systemd-cgroup", "debug", "criu", "rootless"):
+			to = &w.forAll
 		}
+		if own.takesNext(args[i]) && next < len(args) {
+			next++
+		}
+		*to = append(*to, args[i:next]...)
+		i = next - 1
 	}
-	return forAll, rest
+	return w
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestIDOf(t *testing.T) {
+func TestSplit(t *testing.T) {
 	for line, want := range map[string]string{
 		"start web": "web", "start": "", "start --systemd-cgroup web": "web",
 		"state -- web": "web", "state --": "",
@@ -19,11 +19,15 @@ func TestIDOf(t *testing.T) {
 		"exec -t --cwd / -e A=b web ls -l": "web", "exec --process p.json -d --pid-file=f web": "web",
 		"update --memory 5 web": "web", "update -r - web": "web",
 		"checkpoint --image-path /x --leave-running web": "web",
-		"pause web": "web", "exec -t": "",
+		"pause web": "web", "exec -t": "", "exec -t --root /r web --root x": "web", "state --root web": "",
+		"state --root /r web": "web", "delete --root=/r --force web": "web", "ps --root /r web --root x": "web",
 	} {
-		args := strings.Fields(line)
-		if got, ok := idOf(args[0], args[1:]); got != want || ok != (want != "") {
-			t.Errorf("%q is about %q, %v, want %q", line, got, ok, want)
+		a, args, own := &app{}, strings.Fields(line), newOptions()
+		v := a.find(args[0])
+		v.declare(own)
+		a.options(own)
+		if got := split(args[1:], own, v.plain).id; got != want {
+			t.Errorf("%q is about %q, want %q", line, got, want)
 		}
 	}
 }
@@ -69,7 +73,14 @@ func TestHandOver(t *testing.T) {
 		options + " run -d --bundle " + bundle + " new":                         "--root " + root + " run -d --bundle " + bundle + " new env",
 		// ours may stand behind the verb, theirs may not
 		"create --bundle " + bundle + " " + options + " --systemd-cgroup --pid-file --root new": "--root " + root + " --systemd-cgroup create --bundle " + bundle + " --pid-file --root new env",
-		"run --log=x --runtime-delegate=" + runc + " -b " + bundle + " -- new":                  "--log=x run -b " + bundle + " -- new env",
+		"state " + options + " linux":                                          "--root " + root + " state linux env",
+		"state linux " + options:                                               "--root " + root + " state linux env",
+		"delete --force " + options + " linux":                                 "--root " + root + " delete --force linux env",
+		"kill --log x " + options + " --all linux 9":                           "--log x --root " + root + " kill --all linux 9 env",
+		"pause linux " + options:                                               "--root " + root + " pause linux env",
+		"ps " + options + " -f json linux -o sysroot":                          "--root " + root + " ps -f json linux -o sysroot env",
+		"exec -t " + options + " --cwd / linux ls --root x":                    "--root " + root + " exec -t --cwd / linux ls --root x env",
+		"run --log=x --runtime-delegate=" + runc + " -b " + bundle + " -- new": "--log=x run -b " + bundle + " -- new env",
 	} {
 		if got, code := run(line); got != want || code != 7 {
 			t.Errorf("%q: exit code %d\n%s\nwant\n%s", line, code, got, want)

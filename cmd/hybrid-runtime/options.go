@@ -89,14 +89,15 @@ func (o *options) given(names ...string) bool {
 	return found
 }
 
-// takesNext reports whether an argument is an option whose value is the next one.
+// takesNext reports whether an argument is an option whose value is the next one, as
+// that of an option of other runtimes is taken to be.
 func (o *options) takesNext(arg string) bool {
 	if !strings.HasPrefix(arg, "-") || strings.Contains(arg, "=") {
 		return false
 	}
 	f := o.set.Lookup(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"))
 	if f == nil {
-		return false
+		return true
 	}
 	b, ok := f.Value.(interface{ IsBoolFlag() bool })
 	return !ok || !b.IsBoolFlag()
