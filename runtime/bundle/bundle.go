@@ -219,7 +219,9 @@ func programOf(spec *specs.Spec, here Host) (image.Program, error) {
 }
 
 // checkVersion takes the versions of the specification that this one is compatible
-// with: all of the same major version (config.md, Specification version).
+// with: all of the same major version (config.md, Specification version). What came
+// before 1.0.0 itself, as 1.0.0-rc5, is taken as well: bundles of old tools have it, and
+// runc does not look.
 func checkVersion(version string) error {
 	major, _, _ := strings.Cut(version, ".")
 	switch {

@@ -484,7 +484,7 @@ func FuzzConfig(f *testing.F) {
 }
 
 func TestCheckVersion(t *testing.T) {
-	for _, version := range []string{"1.0.0", "1.0.2-dev", "1.3.0", "1.99.0", "1.0.0-rc.1+git.a-b"} {
+	for _, version := range []string{"1.0.0", "1.0.2-dev", "1.3.0", "1.99.0", "1.0.0-rc5", "1.0.0-rc.1+git.a-b"} {
 		if err := checkVersion(version); err != nil {
 			t.Errorf("%q: %v", version, err)
 		}
