@@ -11,9 +11,11 @@ import (
 	"github.com/hybrid-containers/hybrid/runtime/delegate"
 )
 
-// Entry is a container in a list: its state, and when it was created.
+// Entry is a container in a list: its state, and when it was created. As with runc the
+// process is 0 in the list if there is none, and in the state it is left out.
 type Entry struct {
 	specs.State
+	Pid     int       `json:"pid"`
 	Created time.Time `json:"created"`
 }
 
@@ -43,7 +45,8 @@ func (r *Runtime) List() ([]Entry, error) {
 		case err != nil:
 			list = append(list, Entry{State: specs.State{ID: e.Name()}})
 		default:
-			list = append(list, Entry{*c.state(), c.Created})
+			s := c.state()
+			list = append(list, Entry{*s, s.Pid, c.Created})
 		}
 	}
 	return list, nil

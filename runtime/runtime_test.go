@@ -115,6 +115,13 @@ func TestState(t *testing.T) {
 	if err != nil || string(got) != want {
 		t.Errorf("state %s, %v, want %s", got, err, want)
 	}
+	list, err := r.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := json.Marshal(list); err != nil || !strings.Contains(string(got), `},"pid":0,"created":"`) {
+		t.Errorf("list %s, %v: want no process to be 0, as runc prints it", got, err)
+	}
 	if err := monitor.WriteExit(r.dir("web"), monitor.Exit{Code: 139, Reason: "crashed"}); err != nil {
 		t.Fatal(err)
 	}

@@ -290,8 +290,8 @@ func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	err := writeTable(&out, []runtime.Entry{
 		{
-			State:   specs.State{ID: "a-long-name", Status: specs.StateRunning, Pid: 12, Bundle: "/b", Annotations: map[string]string{image.KeyProcessor: "remoteproc0", image.KeyMCU: "cortex-m4"}},
-			Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+			State: specs.State{ID: "a-long-name", Status: specs.StateRunning, Bundle: "/b", Annotations: map[string]string{image.KeyProcessor: "remoteproc0", image.KeyMCU: "cortex-m4"}},
+			Pid:   12, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		},
 		{State: specs.State{ID: "b", Status: specs.StateStopped, Annotations: map[string]string{runtime.KeyExitCode: "139"}}},
 		{State: specs.State{ID: "c"}},
