@@ -124,7 +124,7 @@ test-kubernetes: setup build sdk-base engines $(HYBRID_ENGINES)/cni/usr/lib/cni/
 # nothing starts by itself.
 BUILT := buildkitd containerd containerd-shim-runc-v2 ctr dockerd docker docker-compose newer/runc 1.7/containerd 1.7/ctr
 .PHONY: engines
-engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/armhf/usr/bin/containerd $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc ## Build or fetch the engines of the tests (once, some minutes)
+engines: $(BUILT:%=$(HYBRID_ENGINES)/%) $(HYBRID_ENGINES)/armhf/usr/bin/containerd $(HYBRID_ENGINES)/debian/usr/sbin/dockerd $(HYBRID_ENGINES)/podman/usr/bin/podman $(HYBRID_ENGINES)/runc/usr/sbin/runc $(HYBRID_ENGINES)/crun/usr/bin/crun ## Build or fetch the engines of the tests (once, some minutes)
 	@$(MAKE) setup PACKAGES='rootlesskit:rootlesskit newuidmap:uidmap'
 
 ENGINE_buildkitd := buildkit github.com/moby/buildkit cmd/buildkitd version.Version
@@ -170,10 +170,12 @@ $(HYBRID_ENGINES)/podman/usr/bin/podman: DEBS := podman conmon golang-github-con
 # What runs containers: containerd with the stock shim, runc, and a program for a Linux container.
 $(HYBRID_ENGINES)/runc/usr/sbin/runc: LIBRARIES := libseccomp2
 $(HYBRID_ENGINES)/runc/usr/sbin/runc: DEBS := containerd runc busybox-static
+# The other runtime for Linux containers, with the library that is not on every Debian.
+$(HYBRID_ENGINES)/crun/usr/bin/crun: DEBS := crun libyajl2
 # What gives pods their network devices.
 $(HYBRID_ENGINES)/cni/usr/lib/cni/ptp: DEBS := containernetworking-plugins
 
-FETCHED := debian/usr/sbin/dockerd podman/usr/bin/podman runc/usr/sbin/runc cni/usr/lib/cni/ptp
+FETCHED := debian/usr/sbin/dockerd podman/usr/bin/podman runc/usr/sbin/runc crun/usr/bin/crun cni/usr/lib/cni/ptp
 FETCHED := $(FETCHED:%=$(HYBRID_ENGINES)/%)
 $(FETCHED): $(HYBRID_ENGINES)/%:
 	@to=$(HYBRID_ENGINES)/$(firstword $(subst /, ,$*)); \
