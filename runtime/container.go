@@ -125,8 +125,12 @@ func (r *Runtime) notExist(id string) error {
 func (r *Runtime) derive(c *container) {
 	c.monitor = c.Monitor.Alive() || r.claims().Holds(c.Processor, r.holder(c.ID))
 	c.kernel, _ = r.Host.State(c.Processor)
+	e, err := monitor.ReadExit(c.dir)
+	if err == nil {
+		c.exit = &e
+	}
 	switch {
-	case !c.monitor:
+	case !c.monitor, c.exit != nil:
 		c.status = specs.StateStopped
 	case exists(filepath.Join(c.dir, monitor.StartSocket)):
 		c.status = specs.StateCreated
@@ -134,11 +138,6 @@ func (r *Runtime) derive(c *container) {
 		c.status = specs.StateRunning
 	default:
 		c.status = specs.StateStopped // the monitor is about to see it, and to exit
-	}
-	if c.status == specs.StateStopped {
-		if e, err := monitor.ReadExit(c.dir); err == nil {
-			c.exit = &e
-		}
 	}
 }
 

@@ -287,6 +287,11 @@ func (m *monitor) watch() Exit {
 		}
 	}
 	if state, err := m.state.State(); err == nil && state == remoteproc.Crashed && m.config.Coredump != "" {
+		// the kernel starts the core once more for it, but not the container
+		exit.Time = time.Now()
+		if err := WriteExit(m.config.Dir, exit); err != nil {
+			m.console.say(fmt.Sprintf("cannot record the exit code: %v", err))
+		}
 		m.saveDump()
 	}
 	return exit

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,4 +42,29 @@ func TestDump(t *testing.T) {
 		t.Errorf("the kernel keeps %q, %v", left, err)
 	}
 	d.must("delete", "web")
+}
+
+// For a dump the kernel starts the core once more, but a container that was stopped does
+// not run again.
+func TestStoppedForGood(t *testing.T) {
+	d := newDesk(t)
+	for range 3 {
+		d.must("create", "--firmware", d.fw, "--coredump", t.TempDir(), "web")
+		pid := d.state("web").PID
+		d.must("start", "web")
+		d.cores[0].Crash(sysfs.Watchdog)
+		var said []string
+		for ended := false; !ended; {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			ended = err != nil || strings.Contains(string(stat), ") Z ")
+			if now := d.state("web").Status; len(said) == 0 || said[len(said)-1] != now {
+				said = append(said, now)
+			}
+		}
+		d.end(pid)
+		if s := strings.Join(said, " "); s != "stopped" && s != "running stopped" {
+			t.Errorf("it was %s", s)
+		}
+		d.must("delete", "web")
+	}
 }
