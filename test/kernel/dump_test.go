@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybrid-containers/hybrid/sim/sysfs"
 )
@@ -54,7 +55,11 @@ func TestStoppedForGood(t *testing.T) {
 		d.must("start", "web")
 		d.cores[0].Crash(sysfs.Watchdog)
 		var said []string
+		deadline := time.Now().Add(20 * time.Second)
 		for ended := false; !ended; {
+			if time.Now().After(deadline) {
+				t.Fatalf("the monitor, process %d, does not end", pid)
+			}
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			ended = err != nil || strings.Contains(string(stat), ") Z ")
 			if now := d.state("web").Status; len(said) == 0 || said[len(said)-1] != now {
