@@ -5,6 +5,7 @@ package kernel
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -457,7 +458,7 @@ func TestLastWords(t *testing.T) {
 	} {
 		pid := d.run("web")
 		d.eventually("the greeting", func() bool { return strings.Contains(d.must("logs", "web"), greeting) })
-		time.Sleep(700 * time.Millisecond) // until the buffers are looked at seldom
+		d.calm(pid) // the buffers are looked at seldom
 		if err := d.cores[0].Trace("last words\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -468,6 +469,41 @@ func TestLastWords(t *testing.T) {
 		}
 		d.must("delete", "web")
 	}
+}
+
+// calm waits until a monitor does nothing for some time.
+func (d *desk) calm(pid int) {
+	d.Helper()
+	const some = 200 * time.Millisecond // it looks for output after 20, 40, 80, 160, 320 ms
+	before := d.switches(pid)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		time.Sleep(some)
+		now := d.switches(pid)
+		if now == before {
+			return
+		}
+		before = now
+	}
+	d.Fatalf("the monitor, process %d, always does something", pid)
+}
+
+// switches are how often the threads of a process waited for something.
+func (d *desk) switches(pid int) (n int) {
+	d.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(threads) == 0 {
+		d.Fatalf("process %d has no threads, %v", pid, err)
+	}
+	for _, thread := range threads {
+		b, err := os.ReadFile(thread)
+		_, after, found := strings.Cut(string(b), "\nvoluntary_ctxt_switches:")
+		var one int
+		if _, serr := fmt.Sscan(after, &one); err != nil || !found || serr != nil {
+			d.Fatalf("%s: %q, %v", thread, b, errors.Join(err, serr))
+		}
+		n += one
+	}
+	return n
 }
 
 // The log of a container is bounded, and holds the latest.
