@@ -62,7 +62,7 @@ func (s *surroundings) read(spec *specs.Spec, systemd bool) (err error) {
 			return err
 		}
 		if len(pids) > 0 {
-			return fmt.Errorf("linux.cgroupsPath %s: process %d is in that cgroup already", spec.Linux.CgroupsPath, pids[0])
+			return fmt.Errorf("linux.cgroupsPath %s: process %d is in that cgroup already, and would be killed with the container: name another one", spec.Linux.CgroupsPath, pids[0])
 		}
 	}
 	namespaces, err := namespace.Open(spec.Linux.Namespaces)
